@@ -1,0 +1,79 @@
+// Random rows for the benchmarks of the small kernels, the loop they share (check, then time) and their main: each of them
+// defines register_all().
+#pragma once
+
+#include <benchmark/benchmark.h>
+
+#include <chrono>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "benchmarks/roof.h"
+#include "kernels/common/kernel.h"
+#include "kernels/common/matrix.h"
+
+namespace gemloupe {
+
+void register_all();
+
+struct Rows {
+  int64_t rows, cols;
+  std::vector<float> data;
+  Rows(int64_t rows, int64_t cols, uint32_t seed, float spread = 1.0f) : rows(rows), cols(cols), data(rows * cols) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal(0, spread);
+    for (float& v : data) v = normal(random);
+  }
+  Matrix<float> view() { return {data.data(), rows, cols}; }
+  bool same_bits(const Rows& other) const {
+    return std::memcmp(data.data(), other.data.data(), data.size() * sizeof(float)) == 0;
+  }
+};
+
+// Times work() and states the rates of its fastest call: other programs only ever add time.
+//   bytes/s   read and written      op/s   a multiply-add being two, and its share of the measured fma roof
+template <class Work>
+void time(benchmark::State& state, Isa needs, double bytes, double operations, Work&& work) {
+  double best = 1e30;
+  for (auto _ : state) {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+  state.counters["best_us"] = best * 1e6;
+  state.counters["bytes/s"] = bytes / best;
+  if (bytes > double{1 << 28}) state.counters["of_dram"] = bytes / best / roof::dram();
+  if (operations > 0) {
+    state.counters["op/s"] = operations / best;
+    if (const double roof = roof::fma(needs); roof > 0) state.counters["of_fma"] = operations / best / roof;
+  }
+}
+
+// An elementwise kernel: call(run, x, z, y); `streams` is how many of x, z, y it touches.
+template <class Fn, class Call>
+void register_rows(const std::string& room, const Kernel<Fn>& kernel, int streams, Call call) {
+  for (const auto& variant : kernel.runnable())
+    for (const int64_t cols : {int64_t{640}, int64_t{1536}, int64_t{6144}})
+      for (const int64_t rows : {1, 512}) {
+        const std::string name = room + "/" + variant.name + "/" + std::to_string(cols) + "/" + std::to_string(rows);
+        benchmark::RegisterBenchmark(name.c_str(), [&kernel, variant, cols, rows, streams, call](benchmark::State& state) {
+          Rows x(rows, cols, 1), z(rows, cols, 2), y(rows, cols, 3), expected(rows, cols, 4);
+          call(kernel.runnable().front().run, x.view(), z.view(), expected.view());
+          call(variant.run, x.view(), z.view(), y.view());
+          if (!y.same_bits(expected)) return state.SkipWithError("disagrees with the reference");
+          time(state, variant.needs, 4.0 * streams * rows * cols, 0, [&] { call(variant.run, x.view(), z.view(), y.view()); });
+        })->UseRealTime();
+      }
+}
+
+}  // namespace gemloupe
+
+// Registered here and not by static objects, since the kernels' tables are static objects themselves.
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  gemloupe::register_all();
+  benchmark::RunSpecifiedBenchmarks();
+}

@@ -1,0 +1,58 @@
+// A Gemma: configuration, graph and weights, tokenizer. Loading, building, making at random, saving.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "csrc/gemma/config.h"
+#include "csrc/graph/graph.h"
+#include "csrc/io/tokenizer.h"
+
+namespace gemloupe {
+
+struct Model {
+  Config config;
+  std::shared_ptr<const Graph> graph;
+  std::shared_ptr<const Tokenizer> tokenizer;      // null where the files bring none
+  std::shared_ptr<const Checkpoint> source;        // null for a random model
+  std::string path;
+
+  // The same model with another graph (graphs share weights).
+  Model with_graph(Graph graph) const;
+};
+
+// A GGUF file, a .safetensors file beside its config.json, or a folder of them. Weights stay mapped and packed.
+Model load_model(const std::string& path);
+
+// The vocabulary of a GGUF file, or the tokenizer.json of a folder; null where there is none.
+std::shared_ptr<const Tokenizer> tokenizer_from(const Checkpoint& checkpoint);
+
+// The graph of a configuration over these weights (ours by name).
+Graph build_graph(const Config& config, Weights weights);
+
+struct RandomOptions {
+  std::string format = "F32";  // of matrices; norms are F32
+  int64_t layers = 0;          // 0: all; otherwise the first so many (their caches' sources included)
+  int64_t vocabulary = 0;      // 0: the configuration's
+  uint64_t seed = 0;
+};
+Model random_model(Config config, const RandomOptions& options);
+
+// What (pattern, format or transform) makes of a weight; the first pattern that matches counts, vectors are never touched.
+struct Quantization {
+  std::string pattern;
+  std::function<Weight(const std::string& name, const Weight& w)> apply;
+};
+// A pattern that matches no matrix is an error. poll() is called between weights and may throw Interrupted.
+Model quantize(const Model& model, const std::vector<Quantization>& rules, const std::function<void()>& poll = {});
+// Packs into a format, a slab of rows at a time.
+Weight repack(const Weight& w, std::shared_ptr<const Format> format);
+
+// Files that others read: llama.cpp and Transformers. Grids have no GGUF type and are written as F32 values. poll as above.
+void save_gguf(const Model& model, const std::string& path, const std::function<void()>& poll = {});
+void save_folder(const Model& model, const std::string& folder, const std::function<void()>& poll = {});
+
+}  // namespace gemloupe

@@ -1,0 +1,149 @@
+#include "csrc/graph/run.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "csrc/core/error.h"
+#include "csrc/core/names.h"
+
+namespace gemloupe {
+namespace {
+
+Tensor ints(const std::vector<int32_t>& values) {
+  Tensor t(DType::i32, static_cast<int64_t>(values.size()), {});
+  std::copy(values.begin(), values.end(), t.ints());
+  return t;
+}
+
+void refuse_unknown(const Graph& graph, const std::string& pattern, const char* what) {
+  for (const Value& v : graph.values())
+    if (matches(pattern, v.name)) return;
+  throw std::invalid_argument(text(what, ": no value matches \"", pattern, "\"", did_you_mean(pattern, graph.value_names())));
+}
+
+// Nodes that must run: what the wanted values need, and everything that keeps state (with what that needs).
+std::vector<bool> needed(const Graph& graph, const std::vector<bool>& wanted, const std::vector<bool>& has_state) {
+  std::vector<bool> run(graph.nodes().size(), false);
+  std::vector<bool> value(wanted);
+  for (size_t n = run.size(); n-- > 0;) {
+    const Node& node = graph.nodes()[n];
+    run[n] = has_state[n] || std::any_of(node.outputs.begin(), node.outputs.end(), [&](int v) { return value[v]; });
+    if (run[n])
+      for (int v : node.inputs) value[v] = true;
+  }
+  return run;
+}
+
+void check_replacement(const Type& type, const std::string& name, const Tensor& before, const Tensor& after, const char* who) {
+  check(after.dtype() == before.dtype(), name, ": the ", who, " must give ", to_string(type), ", got another dtype");
+  bool same = after.rows() == before.rows() && after.shape().size() == before.shape().size();
+  for (size_t d = 0; same && d < before.shape().size(); ++d)
+    same = after.shape()[d] == before.shape()[d] || type.shape[d] == kAny;
+  const auto shape = [](const Tensor& t) {
+    std::string s = "[" + std::to_string(t.rows());
+    for (int64_t d : t.shape()) s += ", " + std::to_string(d);
+    return s + "]";
+  };
+  check(same, name, ": the ", who, " must give ", shape(before), ", got ", shape(after));
+}
+
+}  // namespace
+
+std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& states, const std::vector<std::string>& wanted,
+                        Trace* trace) {
+  const auto& values = graph.values();
+  std::vector<bool> keep(values.size(), false), record(values.size(), false);
+  for (const auto& name : wanted) keep[graph.value(name)] = true;
+  std::vector<std::vector<const Trace::Edit*>> edits(values.size());
+  if (trace) {
+    for (const auto& pattern : trace->record) refuse_unknown(graph, pattern, "record");
+    for (const auto& [pattern, edit] : trace->edits) refuse_unknown(graph, pattern, "edit");
+    for (size_t v = 0; v < values.size(); ++v) {
+      for (const auto& pattern : trace->record)
+        if (matches(pattern, values[v].name)) keep[v] = record[v] = true;
+      for (const auto& [pattern, edit] : trace->edits)
+        if (matches(pattern, values[v].name)) edits[v].push_back(&edit);
+    }
+  }
+  std::vector<bool> has_state(graph.nodes().size(), false);
+  for (const auto* of_session : states)
+    for (size_t n = 0; n < of_session->size(); ++n) has_state[n] = has_state[n] || !(*of_session)[n].empty();
+  const std::vector<bool> runs = needed(graph, keep, has_state);
+
+  // A value's memory goes back when its last reader has run.
+  std::vector<int> readers(values.size(), 0);
+  for (size_t n = 0; n < runs.size(); ++n)
+    if (runs[n])
+      for (int v : graph.nodes()[n].inputs) ++readers[v];
+
+  std::vector<Tensor> held(values.size());
+  const auto look = [&](int v) {
+    Tensor& value = held[v];
+    for (const Trace::Edit* edit : edits[v]) {
+      const Tensor before = value.dense();
+      Tensor after = (*edit)(values[v].name, before);
+      check_replacement(values[v].type, values[v].name, before, after, "edit");
+      value = value.rings.empty() ? after : as_rings(after, value.rings);
+    }
+    if (record[v]) trace->recorded[values[v].name] = value.dense();
+  };
+  const auto extent = [&](const Type& type) {
+    return type.extent == Extent::rows ? step.rows() : static_cast<int64_t>(step.wanted.size());
+  };
+  for (const auto& [name, tensor] : step.given) {
+    const int v = graph.value(name);
+    const Type& type = values[v].type;
+    check(tensor.dtype() == type.dtype && tensor.rows() == extent(type) && (type.width() == kAny || tensor.width() == type.width()),
+          "given ", name, ": expected ", to_string(type), " for ", extent(type), " rows, got ", tensor.rows(), " rows of ", tensor.width());
+    held[v] = tensor;
+    look(v);
+  }
+  const std::vector<int32_t>* inputs[] = {&step.tokens, &step.positions, &step.wanted};
+  for (int v = 0; v < 3; ++v)
+    if (held[v].empty()) {
+      held[v] = ints(*inputs[v]);
+      look(v);
+    }
+
+  std::vector<Tensor> in, out;
+  std::vector<const Weight*> weights;
+  std::vector<std::span<State>> state;
+  for (size_t n = 0; n < runs.size(); ++n) {
+    if (!runs[n]) continue;
+    const Node& node = graph.nodes()[n];
+    if (trace && trace->poll) trace->poll();
+    in.clear(), out.clear(), weights.clear(), state.clear();
+    if (!std::all_of(node.outputs.begin(), node.outputs.end(), [&](int v) { return !held[v].empty(); })) {
+      for (int v : node.inputs) in.push_back(held[v]);
+      for (const auto& w : node.weights) weights.push_back(&graph.weight(w));
+      if (has_state[n])
+        for (auto* of_session : states) state.push_back((*of_session)[n]);
+      for (int v : node.outputs) {
+        const Type& type = values[v].type;
+        const bool known = type.extent != Extent::keys && type.width() != kAny;
+        out.push_back(known ? Tensor(type.dtype, extent(type), type.shape) : Tensor());
+      }
+      try {
+        node.op->run(Call{step, in, weights, state, out});
+      } catch (const std::invalid_argument& e) {
+        throw std::invalid_argument(node.name + ": " + e.what());
+      }
+      for (size_t i = 0; i < node.outputs.size(); ++i) {
+        const int v = node.outputs[i];
+        if (!held[v].empty()) continue;  // it was given
+        held[v] = std::move(out[i]);
+        look(v);
+      }
+      in.clear();
+    }
+    for (int v : node.inputs)
+      if (--readers[v] == 0 && !keep[v]) held[v] = Tensor();
+    for (int v : node.outputs)
+      if (readers[v] == 0 && !keep[v]) held[v] = Tensor();
+  }
+  std::vector<Tensor> results;
+  for (const auto& name : wanted) results.push_back(held[graph.value(name)].dense());
+  return results;
+}
+
+}  // namespace gemloupe

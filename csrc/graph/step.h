@@ -1,0 +1,36 @@
+// What is computed at once: the rows of one or many sessions, as segments. There is no batch dimension, no padding, no mask.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "csrc/core/tensor.h"
+
+namespace gemloupe {
+
+// A named way to multiply, chosen by the caller and never by the shape of a step: see README, "Arithmetic".
+enum class Arithmetic { exact };
+const char* name(Arithmetic arithmetic);
+Arithmetic arithmetic_named(const std::string& name);  // throws std::invalid_argument that lists the known ones
+
+// Rows of one session: consecutive rows of the step, at consecutive positions of the sequence.
+struct Segment {
+  int64_t first_row = 0;
+  int64_t rows = 0;
+  int64_t position = 0;  // of the first row
+  Arithmetic arithmetic = Arithmetic::exact;
+};
+
+struct Step {
+  std::vector<Segment> segments;
+  std::vector<int32_t> tokens;        // [row]
+  std::vector<int32_t> positions;     // [row]
+  std::vector<int32_t> wanted;        // rows whose logits are computed, ascending
+  std::map<std::string, Tensor> given;  // values that are not computed but brought along ("embed": ready embeddings)
+
+  int64_t rows() const { return static_cast<int64_t>(positions.size()); }
+};
+
+}  // namespace gemloupe

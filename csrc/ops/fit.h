@@ -1,0 +1,32 @@
+// What ops check about their inputs and weights while a graph is built, said in one way.
+#pragma once
+
+#include <span>
+
+#include "csrc/core/error.h"
+#include "csrc/core/tensor.h"
+#include "csrc/formats/format.h"
+
+namespace gemloupe::ops {
+
+inline void check_inputs(std::span<const Type> inputs, size_t count, const char* names) {
+  check(inputs.size() == count, "takes ", count, " inputs (", names, "), got ", inputs.size());
+}
+
+inline void check_weights(std::span<const Weight* const> weights, size_t least, size_t most) {
+  check(weights.size() >= least && weights.size() <= most, "takes ", least, least == most ? "" : " or more", " weights, got ",
+        weights.size());
+}
+
+inline void check_float(const Type& type, const char* what) {
+  check(type.dtype == DType::f32, what, " must be f32, got ", to_string(type));
+}
+
+// A weight that is a plain vector of n floats (norm scales and the like are kept as F32).
+inline const float* vector_of(const Weight& w, int64_t n, const char* what) {
+  check(w.format->name() == "F32" && w.rows * w.cols == n, what, " must be ", n, " floats, got ", w.rows * w.cols, " as ",
+        w.format->name());
+  return reinterpret_cast<const float*>(w.data);
+}
+
+}  // namespace gemloupe::ops

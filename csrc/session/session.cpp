@@ -1,0 +1,189 @@
+#include "csrc/session/session.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "csrc/core/error.h"
+
+namespace gemloupe {
+namespace {
+
+int64_t ring_bytes(const StateType& type) { return type.capacity * type.width * (type.half ? 2 : 4); }
+
+// Untouched pages of a mapping cost nothing, so a long context is paid for only where it is used.
+std::shared_ptr<void> mapped(int64_t bytes) {
+  const size_t size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  return {memory, [size](void* m) { munmap(m, size); }};
+}
+
+// How many slots of a ring hold something after `written` positions.
+int64_t used_slots(const StateType& type, int64_t written) { return std::min(type.capacity, written); }
+
+}  // namespace
+
+Session::Session(std::shared_ptr<const Graph> graph, int64_t vocabulary, int64_t model_context, const SessionOptions& options)
+    : graph_(std::move(graph)), vocabulary_(vocabulary) {
+  check(options.context >= 0, "session: context must be a number of tokens, got ", options.context);
+  check(options.context <= model_context, "session: context ", options.context, " is more than the model's ", model_context);
+  check(options.chunk >= 1 && options.chunk <= 65536, "session: chunk must be 1 to 65536 rows, got ", options.chunk);
+  limits_.context = options.context ? options.context : std::min<int64_t>(8192, model_context);
+  limits_.chunk = std::min(options.chunk, limits_.context);
+  limits_.half_cache = options.half_cache;
+  allocate();
+}
+
+void Session::allocate() {
+  states_.clear();
+  for (const Node& node : graph_->nodes()) {
+    std::vector<Type> types;
+    for (int v : node.inputs) types.push_back(graph_->values()[v].type);
+    std::vector<State> rings;
+    for (const StateType& type : node.op->state(types, limits_)) rings.push_back({type, mapped(ring_bytes(type))});
+    states_.push_back(std::move(rings));
+  }
+}
+
+int64_t Session::bytes() const {
+  int64_t total = 0;
+  for (const auto& node : states_)
+    for (const State& s : node) total += ring_bytes(s.type);
+  return total;
+}
+
+Session Session::fork() const {
+  Session other = *this;
+  other.allocate();
+  for (size_t n = 0; n < states_.size(); ++n)
+    for (size_t i = 0; i < states_[n].size(); ++i) {
+      const StateType& type = states_[n][i].type;
+      std::memcpy(other.states_[n][i].memory.get(), states_[n][i].memory.get(),
+                  static_cast<size_t>(used_slots(type, written_) * type.width * (type.half ? 2 : 4)));
+    }
+  return other;
+}
+
+void Session::clear() {
+  tokens_.clear();
+  written_ = 0;
+  altered_ = false;
+}
+
+void Session::rewind(int64_t n) {
+  check(n >= 0 && n <= position(), "rewind: the session holds ", position(), " tokens, asked to forget ", n);
+  const int64_t target = position() - n;
+  // A sliding ring still serves if the oldest key that the next row sees has not been overwritten.
+  bool held = true;
+  for (const auto& node : states_)
+    for (const State& s : node) {
+      const int64_t oldest = s.type.reach ? std::max<int64_t>(0, target - s.type.reach + 1) : 0;
+      held &= oldest >= written_ - s.type.capacity;
+    }
+  if (held || target == 0) {
+    tokens_.resize(static_cast<size_t>(target));
+    if (target == 0) clear();
+    return;
+  }
+  check(!altered_, "rewind: ", n, " tokens are more than the sliding caches hold, and this session was fed with edits or given values, "
+        "so its past cannot be read again; fork() before, or make the session with a larger chunk");
+  Session again = *this;
+  again.allocate();
+  again.clear();
+  const Feed past{&again, std::vector<int32_t>(tokens_.begin(), tokens_.begin() + target), 0, Arithmetic::exact, {}};
+  feed({&past, 1});
+  *this = std::move(again);
+}
+
+namespace {
+
+struct Progress {
+  int64_t done = 0;   // tokens of the feed read so far
+  int64_t before = 0; // the session's position when the feed began
+};
+
+void check_feeds(std::span<const Feed> feeds, const Trace* trace) {
+  check(!feeds.empty(), "feed: there is nothing to read");
+  for (size_t i = 0; i < feeds.size(); ++i) {
+    const Feed& f = feeds[i];
+    const std::string at = feeds.size() == 1 ? "feed: " : text("feed ", i, ": ");
+    check(f.session, at, "there is no session");
+    check(f.session->graph() == feeds[0].session->graph(), at, "all sessions of a step must be of one model");
+    for (size_t k = 0; k < i; ++k) check(feeds[k].session != f.session, at, "the session stands twice in one step");
+    const int64_t n = static_cast<int64_t>(f.tokens.size());
+    check(n > 0, at, "there are no tokens; give at least one");
+    check(f.wanted >= 0 && f.wanted <= n, at, "wanted logits must be those of 0 to ", n, " last tokens, got ", f.wanted);
+    check(f.session->position() + n <= f.session->context(), at, "the context holds ", f.session->context(), " tokens; ",
+          f.session->position(), " are read and ", n, " come: make the session with a larger context");
+    check(f.given.empty() || (feeds.size() == 1 && (trace || n <= f.session->chunk())), at,
+          "given values must come with a single feed that fits one chunk of ", f.session->chunk());
+  }
+}
+
+}  // namespace
+
+std::vector<Tensor> feed(std::span<const Feed> feeds, Trace* trace) {
+  check_feeds(feeds, trace);
+  const bool watched = trace && (!trace->record.empty() || !trace->edits.empty());
+  for (const Feed& f : feeds) {
+    for (size_t t = 0; t < f.tokens.size(); ++t)
+      check(f.tokens[t] >= 0 && f.tokens[t] < f.session->vocabulary_, "feed: token ", t, " is ", f.tokens[t], ", the vocabulary has ids 0 to ",
+            f.session->vocabulary_ - 1);
+    check(!watched || static_cast<int64_t>(f.tokens.size()) <= f.session->chunk(), "feed: a trace sees all rows at once, but ", f.tokens.size(),
+          " tokens are more than the session's chunk of ", f.session->chunk(), "; make the session with a larger chunk");
+  }
+  const Graph& graph = *feeds[0].session->graph();
+  const int64_t width = graph.values()[graph.value("logits")].type.width();
+  std::vector<Tensor> logits;
+  for (const Feed& f : feeds) logits.emplace_back(DType::f32, f.wanted, std::vector<int64_t>{width});
+
+  std::vector<Progress> progress;
+  for (const Feed& f : feeds) progress.push_back({0, f.session->position()});
+  constexpr int64_t kMostRows = 2048;  // of one step, over all sessions: bounds the memory of its values
+  for (;;) {
+    Step step;
+    StepStates states;
+    std::vector<size_t> whose;
+    for (size_t i = 0; i < feeds.size(); ++i) {
+      const Feed& f = feeds[i];
+      const int64_t left = static_cast<int64_t>(f.tokens.size()) - progress[i].done;
+      const int64_t room = watched ? left : kMostRows - step.rows();
+      const int64_t rows = std::min({left, f.session->limits_.chunk, room});
+      if (rows <= 0) continue;
+      const int64_t position = progress[i].before + progress[i].done;
+      step.segments.push_back({step.rows(), rows, position, f.arithmetic});
+      for (int64_t r = 0; r < rows; ++r) {
+        const int64_t t = progress[i].done + r;
+        if (t >= static_cast<int64_t>(f.tokens.size()) - f.wanted) step.wanted.push_back(static_cast<int32_t>(step.rows()));
+        step.tokens.push_back(f.tokens[static_cast<size_t>(t)]);
+        step.positions.push_back(static_cast<int32_t>(position + r));
+      }
+      step.given.insert(f.given.begin(), f.given.end());
+      // From here on the rings may hold the step's rows, whether or not it ends well.
+      f.session->written_ = std::max(f.session->written_, position + rows);
+      f.session->altered_ = f.session->altered_ || !f.given.empty() || (trace && !trace->edits.empty());
+      states.push_back(&f.session->states_);
+      whose.push_back(i);
+    }
+    if (whose.empty()) break;
+    std::vector<std::string> outputs;
+    if (!step.wanted.empty()) outputs.push_back("logits");
+    const std::vector<Tensor> out = run(graph, step, states, outputs, trace);
+    int64_t row = 0;
+    for (size_t s = 0; s < whose.size(); ++s) {
+      const Feed& f = feeds[whose[s]];
+      Progress& p = progress[whose[s]];
+      const int64_t rows = step.segments[s].rows, first = static_cast<int64_t>(f.tokens.size()) - f.wanted;
+      for (int64_t t = std::max(p.done, first); t < p.done + rows; ++t, ++row)
+        std::memcpy(logits[whose[s]].floats() + (t - first) * width, out[0].floats() + row * width, static_cast<size_t>(width) * 4);
+      // A session has read what complete steps brought, also when a later one is interrupted.
+      f.session->tokens_.insert(f.session->tokens_.end(), f.tokens.begin() + p.done, f.tokens.begin() + p.done + rows);
+      p.done += rows;
+    }
+  }
+  return logits;
+}
+
+}  // namespace gemloupe

@@ -1,0 +1,201 @@
+"""A sequence being read or written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .graph import Edit, edit_caller
+from .prompts import Ids, Prompt, encode_prompt, is_text
+from .run import Run
+from .sampling import Generated, Options, Stream, Writer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .model import Model
+
+
+def wanted_rows(logits: str | int | None, rows: int) -> int:
+    """How many of the last rows' logits "last", "all", None or a number means."""
+    if logits is None or logits == "none":
+        return 0
+    if logits == "last":
+        return min(1, rows)
+    if logits == "all":
+        return rows
+    if isinstance(logits, (int, np.integer)) and not isinstance(logits, bool):
+        return int(logits)
+    raise ValueError(f'logits: expected "last", "all", None or how many of the last rows, got {logits!r}')
+
+
+class Session:
+    """A sequence: the tokens it has seen and the caches kept for it. Model.session makes one.
+
+    Many sessions may advance in one step (gl.feed); what one computes never depends on the others, nor on how its tokens
+    are cut into feeds.
+
+    >>> session = model.session()
+    >>> session.feed([2, 10, 20]).shape, session.position
+    ((300,), 3)
+    """
+
+    def __init__(self, model: Model, core: _core.Session) -> None:
+        self.model = model
+        self._core = core
+
+    @property
+    def position(self) -> int:
+        """How many tokens it has seen."""
+        return self._core.position
+
+    @property
+    def tokens(self) -> list[int]:
+        """The tokens it has seen."""
+        return self._core.tokens
+
+    @property
+    def context(self) -> int:
+        """The most tokens it can hold."""
+        return self._core.context
+
+    @property
+    def chunk(self) -> int:
+        """The most rows of it that one step computes."""
+        return self._core.chunk
+
+    @property
+    def bytes(self) -> int:
+        """The size of its caches when full; memory is taken as it is used."""
+        return self._core.bytes
+
+    def _ids(self, prompt: Prompt) -> Ids:
+        return encode_prompt(self.model.tokenizer, prompt, special=True, bos=self.position == 0)
+
+    def feed(self, tokens: Prompt, logits: str | int | None = "last", arithmetic: str = "exact") -> npt.NDArray[np.float32]:
+        """Reads ids or text (BOS first at the beginning of the sequence) and returns logits, float32.
+
+        logits: "last" gives [vocabulary]; "all" or a number n gives those of the last rows, [n, vocabulary]; None [0, vocabulary].
+        ValueError for ids outside the vocabulary, no tokens, or more than the context holds; the session is then as before, as
+        it is after a KeyboardInterrupt.
+
+        >>> session = model.session()
+        >>> session.feed([2, 10, 20], logits="all").shape
+        (3, 300)
+        """
+        ids = self._ids(tokens)
+        result = _core.feed([(self._core, ids, wanted_rows(logits, len(ids)))], arithmetic)[0]
+        return result[0] if logits == "last" else result
+
+    def run(self, tokens: Prompt, record: str | Sequence[str] = (), edit: Mapping[str, Edit] | None = None,
+            inputs: Mapping[str, npt.ArrayLike] | None = None, arithmetic: str = "exact", logits: str | int | None = "all") -> Run:
+        """Reads ids or text as feed does, in one step, and watches: see Model.run. The tokens must fit into one chunk.
+
+        >>> session = model.session()
+        >>> _ = session.feed([2, 10])
+        >>> session.run([20], record="layers.0.mid")["layers.0.mid"].shape
+        (1, 640)
+        """
+        ids = self._ids(tokens)
+        patterns = [record] if isinstance(record, str) else list(record)
+        edits = [(pattern, edit_caller(function)) for pattern, function in (edit or {}).items()]
+        values, recorded = self._core.run(ids, wanted_rows(logits, len(ids)), arithmetic, patterns, edits, dict(inputs or {}))
+        return Run(ids, values, recorded, self.model.protocol(arithmetic=arithmetic, edited=list(edit or {}), given=list(inputs or {})))
+
+    def fork(self) -> Session:
+        """A session of its own with the same past.
+
+        >>> session = model.session()
+        >>> _ = session.feed([2, 10])
+        >>> session.fork().tokens
+        [2, 10]
+        """
+        return Session(self.model, self._core.fork())
+
+    def rewind(self, n: int) -> None:
+        """Forgets the last n tokens, exactly: what follows is as if they had never come.
+
+        ValueError for more tokens than there are, and where a sliding cache has lost what an edited session cannot read again.
+
+        >>> session = model.session()
+        >>> _ = session.feed([2, 10, 20])
+        >>> session.rewind(2)
+        >>> session.position
+        1
+        """
+        self._core.rewind(n)
+
+    def clear(self) -> None:
+        """Forgets everything.
+
+        >>> session = model.session()
+        >>> _ = session.feed([2])
+        >>> session.clear()
+        >>> session.position
+        0
+        """
+        self._core.clear()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the session to a file, which model.session(path) reads. gl.Error where the disk refuses.
+
+        >>> session = model.session()
+        >>> _ = session.feed([2, 10])
+        >>> session.save(folder / "session")
+        >>> model.session(folder / "session").position
+        2
+        """
+        self._core.save(os.fspath(path))
+
+    def _writer(self, prompt: Prompt, options: Options) -> Writer:
+        model = self.model
+        return Writer([self], [self._ids(prompt)], model.tokenizer, model.ends, model.config.suppress, options)
+
+    def stream(self, prompt: Prompt = (), **options: Unpack[Options]) -> Stream:
+        """Continues the sequence after a prompt (which may be empty) and gives pieces of text; options as in Model.generate.
+
+        >>> session = model.session()
+        >>> _ = session.feed([2, 10])
+        >>> stream = session.stream([20], max_tokens=2)
+        >>> _ = list(stream)
+        >>> len(stream.tokens)
+        2
+        """
+        return Stream(self._writer(prompt, options))
+
+    def generate(self, prompt: Prompt = (), **options: Unpack[Options]) -> Generated:
+        """Continues the sequence to the end and gives the text with its tokens; options as in Model.generate.
+
+        >>> model.session().generate([2, 10], max_tokens=2).finish
+        'length'
+        """
+        writer = self._writer(prompt, options)
+        while not writer.done:
+            writer.step()
+        return writer.result(0)
+
+    def __repr__(self) -> str:
+        return f"<Session at {self.position} of {self.context}>"
+
+
+def feed(feeds: Sequence[tuple[Session, Prompt]], logits: str | int | None = "last",
+         arithmetic: str = "exact") -> list[npt.NDArray[np.float32]]:
+    """Reads (session, ids or text) pairs together, many sessions in each step, and returns the logits of each.
+
+    The bits are those of feeding each one alone. Shapes, errors and interruption as in Session.feed.
+
+    >>> a, b = model.session(), model.session()
+    >>> [x.shape for x in gl.feed([(a, [2, 10]), (b, [2, 10, 20])])]
+    [(300,), (300,)]
+    """
+    lists: list[tuple[Any, Ids, int]] = []
+    for session, tokens in feeds:
+        ids = session._ids(tokens)
+        lists.append((session._core, ids, wanted_rows(logits, len(ids))))
+    results = _core.feed(lists, arithmetic)
+    return [result[0] for result in results] if logits == "last" else results

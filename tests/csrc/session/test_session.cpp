@@ -1,0 +1,209 @@
+// The contract on bits, over whole models: chunks, batches, threads, instruction sets, forks, rewinds, files.
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include "csrc/core/error.h"
+#include "kernels/common/isa.h"
+#include "kernels/common/team.h"
+#include "tests/csrc/models.h"
+
+using namespace gemloupe;
+using namespace gemloupe::testing;
+
+namespace {
+
+struct TemporaryFile {
+  std::string path = (std::filesystem::temp_directory_path() / ("gemloupe_session_" + std::to_string(reinterpret_cast<uintptr_t>(this)))).string();
+  ~TemporaryFile() { std::remove(path.c_str()); }
+};
+
+const char* const kFormats[] = {"F32", "Q8_0", "grid4_g16"};
+
+}  // namespace
+
+TEST_SUITE("session") {
+  TEST_CASE("a prompt in any chunks gives the bits of the whole prompt") {
+    for (const char* kind : kKinds)
+      for (const char* format : kFormats) {
+        CAPTURE(std::string(kind));
+        CAPTURE(std::string(format));
+        const Model m = small_model(kind, format);
+        const auto tokens = some_tokens(40);
+        Session whole = session_of(m);
+        const Tensor expected = logits_of(whole, tokens);
+        for (int64_t chunk : {1, 2, 3, 7, 39}) {
+          CAPTURE(chunk);
+          Session s = session_of(m, chunk);
+          CHECK(same_bits(logits_of(s, tokens), expected));
+        }
+        Session one = session_of(m, 16);
+        for (size_t t = 0; t < tokens.size(); ++t) {
+          const Tensor row = logits_of(one, {tokens[t]});
+          CHECK(same_bits(row, 0, expected, static_cast<int64_t>(t), 1));
+        }
+      }
+  }
+
+  TEST_CASE("a sequence is the same alone and among forty") {
+    for (const char* kind : kKinds) {
+      CAPTURE(std::string(kind));
+      const Model m = small_model(kind, "Q8_0");
+      std::vector<Session> sessions, alone;
+      std::vector<std::vector<int32_t>> prompts;
+      for (uint32_t i = 0; i < 40; ++i) {
+        sessions.push_back(session_of(m, 4, 64));
+        alone.push_back(session_of(m, 64, 64));
+        prompts.push_back(some_tokens(1 + i % 13, i));
+      }
+      std::vector<Feed> feeds;
+      for (size_t i = 0; i < 40; ++i) feeds.push_back({&sessions[i], prompts[i], 1, Arithmetic::exact, {}});
+      const auto together = feed(feeds);
+      for (size_t i = 0; i < 40; ++i) {
+        const Tensor expected = logits_of(alone[i], prompts[i]);
+        CHECK(same_bits(together[i], 0, expected, expected.rows() - 1, 1));
+        feeds[i].tokens = {prompts[i][0]};
+      }
+      const auto next = feed(feeds);
+      for (size_t i = 0; i < 40; ++i) CHECK(same_bits(next[i], logits_of(alone[i], {prompts[i][0]})));
+    }
+  }
+
+  TEST_CASE("threads and instruction sets do not show in the bits") {
+    const int threads_before = threads();
+    const Isa isa_before = isa();
+    for (const char* kind : kKinds)
+      for (const char* format : kFormats) {
+        CAPTURE(std::string(kind));
+        CAPTURE(std::string(format));
+        const Model m = small_model(kind, format);
+        const auto tokens = some_tokens(33);
+        set_threads(1);
+        limit_isa(Isa::reference);
+        Session first = session_of(m);
+        const Tensor expected = logits_of(first, tokens);
+        for (Isa level : {Isa::reference, Isa::avx2, Isa::avx512, Isa::amx})
+          for (int n : {1, 2, 5}) {
+            if (level > detected_isa()) continue;
+            limit_isa(level);
+            set_threads(n);
+            CAPTURE(std::string(name(level)));
+            CAPTURE(n);
+            Session s = session_of(m);
+            CHECK(same_bits(logits_of(s, tokens), expected));
+          }
+        limit_isa(isa_before);
+        set_threads(threads_before);
+      }
+  }
+
+  TEST_CASE("half-precision caches keep the contract too") {
+    const Model m = small_model("ple");
+    const auto tokens = some_tokens(30);
+    Session whole = session_of(m, 64, 128, true), parts = session_of(m, 3, 128, true), full = session_of(m);
+    const Tensor expected = logits_of(whole, tokens);
+    CHECK(same_bits(logits_of(parts, tokens), expected));
+    CHECK(!same_bits(logits_of(full, tokens), expected));  // and they do round
+  }
+
+  TEST_CASE("a fork goes its own way") {
+    const Model m = small_model("experts");
+    Session a = session_of(m);
+    logits_of(a, some_tokens(20));
+    Session b = a.fork(), c = a.fork();
+    const Tensor of_a = logits_of(a, {5, 6, 7});
+    logits_of(b, {50, 60, 70, 80});
+    CHECK(same_bits(logits_of(c, {5, 6, 7}), of_a));
+    CHECK(b.position() == 24);
+  }
+
+  TEST_CASE("rewinding is exact, within the sliding caches and beyond") {
+    for (const char* kind : kKinds)
+      for (int64_t n : {0, 1, 4, 9, 25, 30}) {
+        CAPTURE(std::string(kind));
+        CAPTURE(n);
+        const Model m = small_model(kind);
+        const auto tokens = some_tokens(30);
+        Session s = session_of(m, 4), fresh = session_of(m, 4);
+        logits_of(s, tokens);
+        s.rewind(n);
+        CHECK(s.position() == 30 - n);
+        if (n < 30) logits_of(fresh, std::vector<int32_t>(tokens.begin(), tokens.end() - n));
+        CHECK(same_bits(logits_of(s, {1, 2, 3}), logits_of(fresh, {1, 2, 3})));
+        s.rewind(1);  // and again after reading on
+        fresh.rewind(1);
+        CHECK(same_bits(logits_of(s, {9}), logits_of(fresh, {9})));
+      }
+    const Model m = small_model("dense");
+    Session s = session_of(m);
+    CHECK_THROWS_AS(s.rewind(1), std::invalid_argument);
+  }
+
+  TEST_CASE("a saved session goes on where it was") {
+    const Model m = small_model("ple", "Q8_0");
+    Session s = session_of(m, 4);
+    logits_of(s, some_tokens(30));
+    TemporaryFile file;
+    s.save(file.path);
+    Session back = Session::load(file.path, m.graph, m.config.vocabulary, m.config.context);
+    CHECK(back.tokens() == s.tokens());
+    CHECK(same_bits(logits_of(back, {1, 2, 3}), logits_of(s, {1, 2, 3})));
+  }
+
+  TEST_CASE("session files that are damaged, cut short or of another model are refused") {
+    const Model m = small_model("dense"), other = small_model("dense", "F32", 2);
+    Session s = session_of(m, 4, 32);
+    logits_of(s, some_tokens(9));
+    TemporaryFile file;
+    s.save(file.path);
+    CHECK_THROWS_AS(Session::load(file.path, other.graph, 97, 512), Error);
+    std::ifstream in(file.path, std::ios::binary);
+    const std::string good((std::istreambuf_iterator<char>(in)), {});
+    const auto refused = [&](const std::string& bytes) {
+      std::ofstream(file.path, std::ios::binary | std::ios::trunc) << bytes;
+      CHECK_THROWS_AS(Session::load(file.path, m.graph, 97, 512), Error);
+    };
+    for (size_t length = 0; length < good.size(); length += 1 + length / 16) refused(good.substr(0, length));
+    for (size_t at = 0; at < good.size(); at += 1 + at / 16) {
+      std::string bad = good;
+      bad[at] = static_cast<char>(bad[at] ^ 0x41);
+      refused(bad);
+    }
+    refused(good + "x");
+  }
+
+  TEST_CASE("what comes from outside is checked before anything moves") {
+    const Model m = small_model("gemma3");
+    Session s = session_of(m, 8, 16);
+    logits_of(s, {1, 2, 3});
+    CHECK_THROWS_WITH_AS(logits_of(s, {97}), "feed: token 0 is 97, the vocabulary has ids 0 to 96", std::invalid_argument);
+    CHECK_THROWS_AS(logits_of(s, {-1}), std::invalid_argument);
+    CHECK_THROWS_AS(logits_of(s, {}), std::invalid_argument);
+    CHECK_THROWS_AS(logits_of(s, some_tokens(14)), std::invalid_argument);
+    const Feed twice[] = {{&s, {1}, 1, Arithmetic::exact, {}}, {&s, {2}, 1, Arithmetic::exact, {}}};
+    CHECK_THROWS_AS(feed(twice), std::invalid_argument);
+    CHECK(s.position() == 3);
+    CHECK_THROWS_AS(session_of(m, 0), std::invalid_argument);
+    CHECK_THROWS_AS(session_of(m, 4, 513), std::invalid_argument);
+  }
+
+  TEST_CASE("an interruption loses nothing: complete steps count, and reading goes on") {
+    const Model m = small_model("dense");
+    const auto tokens = some_tokens(30);
+    Session s = session_of(m, 4), fresh = session_of(m, 4);
+    int polls = 0;
+    Trace trace;
+    trace.poll = [&] {
+      if (++polls == 150) throw Interrupted();
+    };
+    CHECK_THROWS_AS(logits_of(s, tokens, &trace), Interrupted);
+    CHECK(s.position() > 0);
+    CHECK(s.position() < 30);
+    CHECK(s.position() % 4 == 0);
+    const Tensor rest = logits_of(s, std::vector<int32_t>(tokens.begin() + s.position(), tokens.end()));
+    const Tensor all = logits_of(fresh, tokens);
+    CHECK(same_bits(rest, 0, all, 30 - rest.rows(), rest.rows()));
+  }
+}
