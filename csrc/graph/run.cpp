@@ -5,6 +5,7 @@
 
 #include "csrc/core/error.h"
 #include "csrc/core/names.h"
+#include "kernels/common/team.h"
 
 namespace gemloupe {
 namespace {
@@ -105,42 +106,45 @@ std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& 
       look(v);
     }
 
-  std::vector<Tensor> in, out;
-  std::vector<const Weight*> weights;
-  std::vector<std::span<State>> state;
-  for (size_t n = 0; n < runs.size(); ++n) {
-    if (!runs[n]) continue;
-    const Node& node = graph.nodes()[n];
-    if (trace && trace->poll) trace->poll();
-    in.clear(), out.clear(), weights.clear(), state.clear();
-    if (!std::all_of(node.outputs.begin(), node.outputs.end(), [&](int v) { return !held[v].empty(); })) {
-      for (int v : node.inputs) in.push_back(held[v]);
-      for (const auto& w : node.weights) weights.push_back(&graph.weight(w));
-      if (has_state[n])
-        for (auto* of_session : states) state.push_back((*of_session)[n]);
-      for (int v : node.outputs) {
-        const Type& type = values[v].type;
-        const bool known = type.extent != Extent::keys && type.width() != kAny;
-        out.push_back(known ? Tensor(type.dtype, extent(type), type.shape) : Tensor());
+  // One team of threads for the whole step.
+  with_team([&] {
+    std::vector<Tensor> in, out;
+    std::vector<const Weight*> weights;
+    std::vector<std::span<State>> state;
+    for (size_t n = 0; n < runs.size(); ++n) {
+      if (!runs[n]) continue;
+      const Node& node = graph.nodes()[n];
+      if (trace && trace->poll) trace->poll();
+      in.clear(), out.clear(), weights.clear(), state.clear();
+      if (!std::all_of(node.outputs.begin(), node.outputs.end(), [&](int v) { return !held[v].empty(); })) {
+        for (int v : node.inputs) in.push_back(held[v]);
+        for (const auto& w : node.weights) weights.push_back(&graph.weight(w));
+        if (has_state[n])
+          for (auto* of_session : states) state.push_back((*of_session)[n]);
+        for (int v : node.outputs) {
+          const Type& type = values[v].type;
+          const bool known = type.extent != Extent::keys && type.width() != kAny;
+          out.push_back(known ? Tensor(type.dtype, extent(type), type.shape) : Tensor());
+        }
+        try {
+          node.op->run(Call{step, in, weights, state, out});
+        } catch (const std::invalid_argument& e) {
+          throw std::invalid_argument(node.name + ": " + e.what());
+        }
+        for (size_t i = 0; i < node.outputs.size(); ++i) {
+          const int v = node.outputs[i];
+          if (!held[v].empty()) continue;  // it was given
+          held[v] = std::move(out[i]);
+          look(v);
+        }
+        in.clear();
       }
-      try {
-        node.op->run(Call{step, in, weights, state, out});
-      } catch (const std::invalid_argument& e) {
-        throw std::invalid_argument(node.name + ": " + e.what());
-      }
-      for (size_t i = 0; i < node.outputs.size(); ++i) {
-        const int v = node.outputs[i];
-        if (!held[v].empty()) continue;  // it was given
-        held[v] = std::move(out[i]);
-        look(v);
-      }
-      in.clear();
+      for (int v : node.inputs)
+        if (--readers[v] == 0 && !keep[v]) held[v] = Tensor();
+      for (int v : node.outputs)
+        if (readers[v] == 0 && !keep[v]) held[v] = Tensor();
     }
-    for (int v : node.inputs)
-      if (--readers[v] == 0 && !keep[v]) held[v] = Tensor();
-    for (int v : node.outputs)
-      if (readers[v] == 0 && !keep[v]) held[v] = Tensor();
-  }
+  });
   std::vector<Tensor> results;
   for (const auto& name : wanted) results.push_back(held[graph.value(name)].dense());
   return results;

@@ -15,6 +15,7 @@
 #include "csrc/io/gguf.h"
 #include "csrc/io/json_text.h"
 #include "csrc/io/mapped_file.h"
+#include "csrc/io/not_a_model.h"
 #include "csrc/io/printable.h"
 #include "csrc/io/safetensors.h"
 
@@ -26,8 +27,6 @@ using Files = std::vector<std::shared_ptr<const MappedFile>>;
 
 constexpr uint64_t kMaxJsonBytes = uint64_t(200) << 20;
 constexpr char kIndexEnd[] = ".safetensors.index.json";
-constexpr char kConvert[] =
-    "; convert the model to GGUF or safetensors (a folder with config.json) first";
 
 bool is_regular(const std::string& path) {
   struct stat status;
@@ -70,27 +69,6 @@ std::optional<PartName> part_name(const std::string& path, const std::string& ex
   return found;
 }
 
-// What the file is that is not a model, and what to do about it.
-std::string other_kind(std::span<const uint8_t> bytes) {
-  const std::string_view s(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 512));
-  const auto begins = [&](std::string_view magic) { return s.starts_with(magic); };
-  if (begins("version https://git-lfs")) return "a Git LFS pointer, not the model itself; run git lfs pull in its folder";
-  if (begins("PK\x03\x04")) return std::string("a zip archive, as torch.save writes for .bin, .pt and .pth files") + kConvert;
-  if (s.size() > 1 && s[0] == '\x80' && s[1] >= 1 && s[1] <= 5) return std::string("a Python pickle (.bin, .pt or .pth)") + kConvert;
-  if (begins("lmgg") || begins("tjgg") || begins("fmgg") || begins("algg")) return std::string("a GGML file from before GGUF") + kConvert;
-  if (begins("\x89HDF")) return std::string("an HDF5 file") + kConvert;
-  if (begins("\x89PNG") || begins("\xFF\xD8\xFF") || begins("GIF8")) return "an image; expected a .gguf or .safetensors file";
-  if (begins("\x1F\x8B") || begins("\xFD" "7zXZ") || begins("7z\xBC\xAF") || begins("\x28\xB5\x2F\xFD")) return "a compressed file; unpack it first";
-  if (begins("<!DOCTYPE") || begins("<html")) return "a web page, not the model; download the file itself";
-  // The last character may be cut where our 512 bytes end.
-  bool readable = false;
-  for (size_t cut = 0; cut < std::min<size_t>(4, s.size()); ++cut) readable = readable || is_utf8(s.substr(0, s.size() - cut));
-  for (const char c : s) readable = readable && (uint8_t(c) >= 0x20 || c == '\n' || c == '\r' || c == '\t' || c == '\f');
-  if (readable && begins("{")) return "a JSON file; give the folder it lies in, with the .safetensors files";
-  if (readable) return "a text file; expected a .gguf or .safetensors file";
-  return "neither GGUF (which begins with the letters GGUF) nor safetensors (whose ninth byte is '{')";
-}
-
 }  // namespace
 
 struct CheckpointReader {
@@ -106,16 +84,9 @@ struct CheckpointReader {
     if (S_ISDIR(status.st_mode)) return open_folder(path);
     if (path.ends_with(kIndexEnd)) return open_shards(folder_of(path), path);
 
-    auto file = MappedFile::open(path);
-    const std::span<const uint8_t> bytes = file->bytes();
-    demand(!bytes.empty(), path, ": the file is empty; fetch it again");
-    if (path.ends_with(".gguf") || (bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0)) {
-      return open_gguf(path, std::move(file));
-    }
-    uint64_t length = 0;
-    if (bytes.size() >= 9) std::memcpy(&length, bytes.data(), 8);
-    const bool looks_right = bytes.size() >= 9 && bytes[8] == '{' && length <= kMaxSafetensorsHeader;
-    if (looks_right || (path.ends_with(".safetensors") && !is_known_otherwise(bytes))) {
+    auto file = open_weights(path);
+    if (path.ends_with(".gguf") || begins_as_gguf(file->bytes())) return open_gguf(path, std::move(file));
+    if (path.ends_with(".safetensors") || begins_as_safetensors(file->bytes())) {
       if (const auto part = part_name(path, ".safetensors"); part && part->parts > 1) {
         const std::string index = part->stem + kIndexEnd;
         demand(is_regular(index), path, ": is one of ", part->parts, " shards, but their index is missing: expected ", index);
@@ -123,11 +94,29 @@ struct CheckpointReader {
       }
       return open_safetensors(path, std::move(file));
     }
-    throw Error(path + ": is " + other_kind(bytes));
+    throw Error(path + ": is neither GGUF (which begins with the letters GGUF) nor safetensors (whose ninth byte is '{')");
   }
 
  private:
-  static bool is_known_otherwise(std::span<const uint8_t> bytes) { return other_kind(bytes).compare(0, 7, "neither") != 0; }
+  static bool begins_as_gguf(std::span<const uint8_t> bytes) {
+    return bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0;
+  }
+
+  static bool begins_as_safetensors(std::span<const uint8_t> bytes) {
+    uint64_t length = 0;
+    if (bytes.size() >= 9) std::memcpy(&length, bytes.data(), 8);
+    return bytes.size() >= 9 && bytes[8] == '{' && length <= kMaxSafetensorsHeader;
+  }
+
+  // A file that is neither empty nor known to be something else.
+  static std::shared_ptr<const MappedFile> open_weights(const std::string& path) {
+    auto file = MappedFile::open(path);
+    const std::span<const uint8_t> bytes = file->bytes();
+    demand(!bytes.empty(), path, ": the file is empty; fetch it again");
+    const std::string other = begins_as_gguf(bytes) || begins_as_safetensors(bytes) ? "" : not_a_model(bytes);
+    demand(other.empty(), path, ": is ", other);
+    return file;
+  }
 
   static std::shared_ptr<Checkpoint> make(Checkpoint::Kind kind, const std::string& path, Files files) {
     auto checkpoint = std::make_shared<Checkpoint>();
@@ -153,9 +142,6 @@ struct CheckpointReader {
   }
 
   static std::shared_ptr<const Checkpoint> open_gguf(const std::string& path, std::shared_ptr<const MappedFile> file) {
-    if (std::memcmp(file->bytes().data(), "GGUF", std::min<size_t>(4, file->bytes().size())) != 0 && is_known_otherwise(file->bytes())) {
-      throw Error(path + ": is " + other_kind(file->bytes()));
-    }
     auto checkpoint = make(Checkpoint::Kind::gguf, path, {});
     GgufContents first = read_part(*file);
     checkpoint->metadata = std::move(first.metadata);
@@ -186,8 +172,9 @@ struct CheckpointReader {
     for (int part = 1; part <= name->parts; ++part) {
       const bool is_given = part == name->part;
       const std::string part_path = is_given ? path : name->name(part);
-      demand(is_given || is_regular(part_path), path, ": the model has ", parts, " parts, and part ", part, " is missing: expected ", part_path);
-      files.push_back(is_given ? given_file : MappedFile::open(part_path));
+      demand(is_given || is_regular(part_path), path, ": the model has ", parts, " parts, and part ", part,
+             " is missing: expected ", part_path);
+      files.push_back(is_given ? given_file : open_weights(part_path));
       Checkpoint read;
       read.path = part_path;
       GgufContents contents = read_part(*files.back());
@@ -221,12 +208,15 @@ struct CheckpointReader {
            ": expected an object \"weight_map\" of tensor names to file names");
     std::map<std::string, std::set<std::string>> wanted;
     for (const auto& [tensor, file] : map->items()) {
-      if (!file.is_string()) throw Error(index_path + ": weight_map[" + printable(tensor) + "] must be a file name, got " + file.dump());
+      if (!file.is_string()) {
+        throw Error(index_path + ": weight_map[" + printable(tensor) + "] must be a file name, got " + file.dump());
+      }
       const std::string& name = file.get_ref<const std::string&>();
       // Only files of this very folder: an index must not reach for others.
-      if (!name.ends_with(".safetensors") || name.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos || name[0] == '.') {
-        throw Error(text(index_path, ": weight_map[", printable(tensor), "] must be the name of a .safetensors file in the same folder, got ",
-                         printable(name)));
+      if (!name.ends_with(".safetensors") || name.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos ||
+          name[0] == '.') {
+        throw Error(text(index_path, ": weight_map[", printable(tensor),
+                         "] must be the name of a .safetensors file in the same folder, got ", printable(name)));
       }
       wanted[name].insert(tensor);
     }
@@ -235,14 +225,14 @@ struct CheckpointReader {
     for (auto& [name, tensors] : wanted) {
       const std::string path = beside(folder, name);
       if (!is_regular(path)) throw Error(text(index_path, ": the shard ", printable(name), " is missing: expected ", path));
-      files.push_back(MappedFile::open(path));
+      files.push_back(open_weights(path));
       for (TensorInfo& tensor : read_safetensors(files.back()->bytes(), path)) {
         tensors.erase(tensor.name);
         checkpoint->tensors.push_back(std::move(tensor));
       }
       if (!tensors.empty()) {
-        throw Error(text(index_path, ": the tensor ", printable(*tensors.begin()), " should be in ", printable(name), ", but is not there (",
-                         tensors.size(), " missing): the shards are of different models"));
+        throw Error(text(index_path, ": the tensor ", printable(*tensors.begin()), " should be in ", printable(name),
+                         ", but is not there (", tensors.size(), " missing): the shards are of different models"));
       }
     }
     checkpoint->owner = std::make_shared<const Files>(std::move(files));
@@ -252,7 +242,7 @@ struct CheckpointReader {
 
   static std::shared_ptr<const Checkpoint> open_folder(const std::string& folder) {
     const std::string single = beside(folder, "model.safetensors");
-    if (is_regular(single)) return open_safetensors(folder, open_nonempty(single));
+    if (is_regular(single)) return open_safetensors(folder, open_weights(single));
     const std::string index = beside(folder, "model.safetensors.index.json");
     if (is_regular(index)) return open_shards(folder, index);
 
@@ -271,24 +261,17 @@ struct CheckpointReader {
       const std::string path = beside(folder, safetensors[0]);
       const auto part = part_name(path, ".safetensors");
       demand(!part || part->parts == 1, folder, expected, "but only the shard ", printable(safetensors[0]), " is there");
-      return open_safetensors(folder, open_nonempty(path));
+      return open_safetensors(folder, open_weights(path));
     }
     if (!safetensors.empty()) {
       throw Error(text(folder, expected, "got ", safetensors.size(), " other .safetensors files (", printable(safetensors[0]),
                        ", …): give the one you mean"));
     }
     if (!gguf.empty()) throw Error(text(folder, ": give the GGUF file itself: ", beside(folder, gguf[0])));
-    if (!pickles.empty()) throw Error(text(folder, expected, "got the pickle ", printable(pickles[0]), "; save the model as safetensors first"));
-    throw Error(text(folder, expected, "found no weights there: is it the right folder?"));
-  }
-
-  static std::shared_ptr<const MappedFile> open_nonempty(const std::string& path) {
-    auto file = MappedFile::open(path);
-    demand(!file->bytes().empty(), path, ": the file is empty; fetch it again");
-    if (is_known_otherwise(file->bytes()) && (file->bytes().size() < 9 || file->bytes()[8] != '{')) {
-      throw Error(path + ": is " + other_kind(file->bytes()));
+    if (!pickles.empty()) {
+      throw Error(text(folder, expected, "got the pickle ", printable(pickles[0]), "; save the model as safetensors first"));
     }
-    return file;
+    throw Error(text(folder, expected, "found no weights there: is it the right folder?"));
   }
 
   static std::string read_text(const std::string& path) {
@@ -323,7 +306,7 @@ struct CheckpointReader {
 
 namespace {
 
-constexpr const char* kTypeNames[] = {"a bool",     "an integer",       "a number",         "a string",
+constexpr const char* kTypeNames[] = {"a bool",          "an integer",         "a number",          "a string",
                                       "a list of bools", "a list of integers", "a list of numbers", "a list of strings"};
 
 // The value as a T, null where the key is absent.
@@ -332,8 +315,8 @@ template <class T> const T* value_as(const Checkpoint& checkpoint, const std::st
   if (found == checkpoint.metadata.end()) return nullptr;
   const T* value = std::get_if<T>(&found->second);
   if (value == nullptr) {
-    throw Error(text(checkpoint.path, ": the metadata ", printable(key), " must be ", kTypeNames[MetaValue(T()).index()], ", got ",
-                     kTypeNames[found->second.index()]));
+    throw Error(text(checkpoint.path, ": the metadata ", printable(key), " must be ", kTypeNames[MetaValue(T()).index()],
+                     ", got ", kTypeNames[found->second.index()]));
   }
   return value;
 }
@@ -371,7 +354,9 @@ std::optional<std::vector<int64_t>> Checkpoint::integers(const std::string& key)
   if (found != metadata.end()) {
     if (const int64_t* one = std::get_if<int64_t>(&found->second)) return std::vector<int64_t>{*one};
     if (const bool* one = std::get_if<bool>(&found->second)) return std::vector<int64_t>{*one ? 1 : 0};
-    if (const auto* bools = std::get_if<std::vector<bool>>(&found->second)) return std::vector<int64_t>(bools->begin(), bools->end());
+    if (const auto* bools = std::get_if<std::vector<bool>>(&found->second)) {
+      return std::vector<int64_t>(bools->begin(), bools->end());
+    }
   }
   return optional_as<std::vector<int64_t>>(*this, key);
 }

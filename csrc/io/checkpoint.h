@@ -35,8 +35,8 @@ class Checkpoint {
  public:
   enum class Kind { gguf, safetensors };
 
-  // Opens a .gguf file (any part of a split opens the whole), a .safetensors file with the .json files beside it, or a folder of
-  // safetensors (model.safetensors, or shards and model.safetensors.index.json). Maps, does not read, the tensors. Throws
+  // Opens a .gguf file (any part of a split opens the whole), a .safetensors file with the .json files beside it, or a folder
+  // of safetensors (model.safetensors, or shards and model.safetensors.index.json). Maps, does not read, the tensors. Throws
   // gemloupe::Error that names the file, the place in it and what was expected.
   static std::shared_ptr<const Checkpoint> open(const std::string& path);
 
@@ -81,8 +81,9 @@ struct TensorToWrite {
 // behind, and a model may be saved over the file it is mapped from. What GGUF or safetensors cannot express is refused with
 // std::invalid_argument, what the disk refuses with Error.
 
-// GGUF version 3. Where `types` has no word on a key, integers become u32 if they fit (else i32, else i64), arrays of integers i32
-// (else u32, else i64), floats f32. Tensors are aligned to 32, or to the metadata's general.alignment. A shape [] becomes [1].
+// GGUF version 3. Where `types` has no word on a key, integers become u32 if they fit (else i32, else i64), arrays of integers
+// i32 (else u32, else i64), floats f32. Tensors are aligned to 32, or to the metadata's general.alignment. A shape [] becomes
+// [1].
 void write_gguf(const std::string& path, const std::vector<std::pair<std::string, MetaValue>>& metadata,
                 const std::vector<TensorToWrite>& tensors, const std::map<std::string, MetaType>& types = {});
 // max_shard_bytes 0 = one file model.safetensors; else shards and an index (one file if all fits). Wide types come first in a

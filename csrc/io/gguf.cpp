@@ -59,7 +59,9 @@ class HeaderReader {
   uint64_t left() const { return bytes_.size() - at_; }
 
   [[noreturn]] void fail_short(uint64_t need) const {
-    if (bytes_.size() < file_.size()) fail("the header is longer than ", kMaxHeaderBytes >> 20, " MiB, the limit; a damaged file?");
+    if (bytes_.size() < file_.size()) {
+      fail("the header is longer than ", kMaxHeaderBytes >> 20, " MiB, the limit; a damaged file?");
+    }
     fail("expected ", need, " more bytes at byte ", at_, ", but the file ends at byte ", file_.size(),
          ": it is truncated or damaged, fetch it again");
   }
@@ -101,12 +103,18 @@ class HeaderReader {
     if (version != 0 && (version & 0xFFFF) == 0) {
       fail("is a big-endian GGUF file (version ", version >> 16, "); convert it with gguf-py's gguf_convert_endian");
     }
-    if (version == 1) fail("is a GGUF file of version 1 (32-bit counts, August 2023); versions 2 and 3 are read: convert the model again");
+    if (version == 1) {
+      fail("is a GGUF file of version 1 (32-bit counts, August 2023); versions 2 and 3 are read: convert the model again");
+    }
     if (version != 2 && version != 3) fail("is a GGUF file of version ", version, "; versions 2 and 3 are read");
     tensors_ = take<uint64_t>();
     entries_ = take<uint64_t>();
-    if (tensors_ > left() / kMinTensorBytes) fail("claims ", tensors_, " tensors, more than its ", file_.size(), " bytes can hold");
-    if (entries_ > left() / kMinEntryBytes) fail("claims ", entries_, " metadata entries, more than its ", file_.size(), " bytes can hold");
+    if (tensors_ > left() / kMinTensorBytes) {
+      fail("claims ", tensors_, " tensors, more than its ", file_.size(), " bytes can hold");
+    }
+    if (entries_ > left() / kMinEntryBytes) {
+      fail("claims ", entries_, " metadata entries, more than its ", file_.size(), " bytes can hold");
+    }
     part_ = "metadata entry";
   }
 
@@ -227,7 +235,8 @@ class HeaderReader {
       const int64_t size = take<int64_t>();
       if (size <= 0) fail("dimension ", dims - 1 - i, " is ", size, ", expected 1 or more");
       tensor.shape[i] = size;
-      if (__builtin_mul_overflow(elements, uint64_t(size), &elements) || elements > uint64_t(std::numeric_limits<int64_t>::max())) {
+      if (__builtin_mul_overflow(elements, uint64_t(size), &elements) ||
+          elements > uint64_t(std::numeric_limits<int64_t>::max())) {
         fail("has more elements than 63 bits can count: a damaged file");
       }
     }

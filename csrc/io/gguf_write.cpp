@@ -57,7 +57,9 @@ MetaType first_that_fits(const std::vector<int64_t>& values, std::initializer_li
 
 MetaType usual_type(const MetaValue& value) {
   if (const auto* one = std::get_if<int64_t>(&value)) return first_that_fits({*one}, {MetaType::u32, MetaType::i32});
-  if (const auto* many = std::get_if<std::vector<int64_t>>(&value)) return first_that_fits(*many, {MetaType::i32, MetaType::u32});
+  if (const auto* many = std::get_if<std::vector<int64_t>>(&value)) {
+    return first_that_fits(*many, {MetaType::i32, MetaType::u32});
+  }
   if (std::holds_alternative<double>(value) || std::holds_alternative<std::vector<double>>(value)) return MetaType::f32;
   if (std::holds_alternative<bool>(value) || std::holds_alternative<std::vector<bool>>(value)) return MetaType::boolean;
   return MetaType::string;
@@ -72,9 +74,12 @@ class ValueWriter {
     check(fits(value, type_), "metadata ", key_, ": the integer ", value, " does not fit the stated type (", uint32_t(type_),
           " by GGUF's numbers)");
     switch (type_) {
-      case MetaType::u8: case MetaType::i8: return put(out_, uint8_t(value));
-      case MetaType::u16: case MetaType::i16: return put(out_, uint16_t(value));
-      case MetaType::u32: case MetaType::i32: return put(out_, uint32_t(value));
+      case MetaType::u8:
+      case MetaType::i8: return put(out_, uint8_t(value));
+      case MetaType::u16:
+      case MetaType::i16: return put(out_, uint16_t(value));
+      case MetaType::u32:
+      case MetaType::i32: return put(out_, uint32_t(value));
       default: return put(out_, value);
     }
   }
@@ -128,23 +133,25 @@ uint64_t bytes_of(const TensorToWrite& tensor, const GgmlType& type) {
   uint64_t elements = 1;
   for (const int64_t size : tensor.shape) {
     check(size > 0, "tensor ", printable(tensor.name), ": a GGUF tensor has no dimension of ", size);
-    check(!__builtin_mul_overflow(elements, uint64_t(size), &elements), "tensor ", printable(tensor.name), ": its shape is too large");
+    check(!__builtin_mul_overflow(elements, uint64_t(size), &elements), "tensor ", printable(tensor.name),
+          ": its shape is too large");
   }
-  check(width % type.elements == 0, "tensor ", printable(tensor.name), ": has rows of ", width, " elements, but ", type.name, " packs ",
-        type.elements, " at a time; choose another type");
+  check(width % type.elements == 0, "tensor ", printable(tensor.name), ": has rows of ", width, " elements, but ", type.name,
+        " packs ", type.elements, " at a time; choose another type");
   uint64_t bytes = 0;
   check(!__builtin_mul_overflow(elements / type.elements, uint64_t(type.bytes), &bytes), "tensor ", printable(tensor.name),
         ": its shape is too large");
   return bytes;
 }
 
-uint64_t alignment_of(const std::vector<std::pair<std::string, MetaValue>>& metadata, const std::map<std::string, MetaType>& types) {
+uint64_t alignment_of(const std::vector<std::pair<std::string, MetaValue>>& metadata,
+                      const std::map<std::string, MetaType>& types) {
   for (const auto& [key, value] : metadata) {
     if (key != "general.alignment") continue;
     const auto* alignment = std::get_if<int64_t>(&value);
     const auto stated = types.find(key);
-    check(alignment != nullptr && *alignment > 0 && *alignment <= int64_t(1) << 20 && std::has_single_bit(uint64_t(*alignment)) &&
-              (stated == types.end() || stated->second == MetaType::u32),
+    check(alignment != nullptr && *alignment > 0 && *alignment <= int64_t(1) << 20 &&
+              std::has_single_bit(uint64_t(*alignment)) && (stated == types.end() || stated->second == MetaType::u32),
           "metadata 'general.alignment' must be a power of two up to 2^20, stored as u32");
     return uint64_t(*alignment);
   }
@@ -162,7 +169,8 @@ void write_gguf(const std::string& path, const std::vector<std::pair<std::string
   put(header, uint64_t(metadata.size()));
   std::set<std::string_view> names;
   for (const auto& [key, value] : metadata) {
-    check(!key.empty() && key.size() <= 65535 && is_utf8(key), "the metadata key ", printable(key), " must be UTF-8 of 1 to 65535 bytes");
+    check(!key.empty() && key.size() <= 65535 && is_utf8(key), "the metadata key ", printable(key),
+          " must be UTF-8 of 1 to 65535 bytes");
     check(names.insert(key).second, "the metadata key ", printable(key), " is given twice");
     const auto stated = types.find(key);
     put_entry(header, key, value, stated == types.end() ? usual_type(value) : stated->second);
@@ -174,8 +182,10 @@ void write_gguf(const std::string& path, const std::vector<std::pair<std::string
           printable(tensor.name), " must be UTF-8 of 1 to ", kLongestTensorName, " bytes, as llama.cpp reads no longer ones");
     check(names.insert(tensor.name).second, "two tensors have the name ", printable(tensor.name));
     const GgmlType* type = ggml_type(tensor.type);
-    check(type != nullptr, "tensor ", printable(tensor.name), ": GGUF has no type ", printable(tensor.type), "; convert it first");
-    check(tensor.shape.size() <= 4, "tensor ", printable(tensor.name), ": has ", tensor.shape.size(), " dimensions, GGUF allows 4");
+    check(type != nullptr, "tensor ", printable(tensor.name), ": GGUF has no type ", printable(tensor.type),
+          "; convert it first");
+    check(tensor.shape.size() <= 4, "tensor ", printable(tensor.name), ": has ", tensor.shape.size(),
+          " dimensions, GGUF allows 4");
     check_bytes(tensor, bytes_of(tensor, *type));
     put_string(header, tensor.name);
     put(header, std::max<uint32_t>(1, uint32_t(tensor.shape.size())));

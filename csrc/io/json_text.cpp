@@ -24,7 +24,9 @@ nlohmann::json parse_json(std::string_view text, const std::string& path, uint64
       case json::parse_event_t::array_end: keys.pop_back(); break;
       case json::parse_event_t::key: {
         const std::string& key = parsed.get_ref<const std::string&>();
-        if (!keys.back().insert(key).second) throw Error(path + ": the key " + printable(key) + " is there twice in one object");
+        if (!keys.back().insert(key).second) {
+          throw Error(path + ": the key " + printable(key) + " is there twice in one object");
+        }
         break;
       }
       default: break;

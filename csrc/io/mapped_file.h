@@ -1,7 +1,7 @@
 // A file's bytes, mapped read-only and private: pages are read when touched, and shared with everybody who maps the same file.
 //
 // The file must not shrink while it is mapped: touching a page behind its new end, or one the disk cannot deliver, ends the
-// process with SIGBUS, and no library can turn that into an exception. Replacing the file by rename, as our writers do, is safe.
+// process with SIGBUS, which no library can turn into an exception. Replacing a file by rename, as our writers do, is safe.
 #pragma once
 
 #include <cstdint>

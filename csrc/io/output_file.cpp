@@ -75,7 +75,9 @@ void OutputFile::write(std::string_view bytes) { write({reinterpret_cast<const u
 
 void OutputFile::zeros(uint64_t count) {
   constexpr uint8_t kZeros[4096] = {};
-  for (; count > 0; count -= std::min<uint64_t>(count, sizeof kZeros)) write({kZeros, size_t(std::min<uint64_t>(count, sizeof kZeros))});
+  for (; count > 0; count -= std::min<uint64_t>(count, sizeof kZeros)) {
+    write({kZeros, size_t(std::min<uint64_t>(count, sizeof kZeros))});
+  }
 }
 
 void OutputFile::finish() {

@@ -22,9 +22,9 @@ struct Type {
   const char* name;
   uint32_t bytes;
 };
-constexpr Type kTypes[] = {{"F64", 8}, {"F32", 4}, {"F16", 2},     {"BF16", 2},    {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1},
-                           {"I64", 8}, {"I32", 4}, {"I16", 2},     {"I8", 1},      {"U64", 8},     {"U32", 4},     {"U16", 2},
-                           {"U8", 1},  {"BOOL", 1}};
+constexpr Type kTypes[] = {{"F64", 8},     {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"F8_E4M3", 1}, {"F8_E5M2", 1},
+                           {"F8_E8M0", 1}, {"I64", 8}, {"I32", 4}, {"I16", 2},  {"I8", 1},      {"U64", 8},
+                           {"U32", 4},     {"U16", 2}, {"U8", 1},  {"BOOL", 1}};
 
 struct Place {
   TensorInfo tensor;
@@ -78,12 +78,12 @@ Place read_place(const std::string& name, const json& entry, const std::string& 
 }
 
 std::vector<TensorInfo> read(std::span<const uint8_t> bytes, const std::string& path) {
-  demand(bytes.size() >= 8, path, ": expected a safetensors file, which begins with 8 bytes of header length, got ", bytes.size(),
-         " bytes in all");
+  demand(bytes.size() >= 8, path, ": expected a safetensors file, which begins with 8 bytes of header length, got ",
+         bytes.size(), " bytes in all");
   uint64_t length = 0;
   std::memcpy(&length, bytes.data(), 8);
-  demand(length <= kMaxSafetensorsHeader, path, ": expected a safetensors file, but its first 8 bytes give a header of ", length,
-         " bytes, and the format allows ", kMaxSafetensorsHeader);
+  demand(length <= kMaxSafetensorsHeader, path, ": expected a safetensors file, but its first 8 bytes give a header of ",
+         length, " bytes, and the format allows ", kMaxSafetensorsHeader);
   demand(length <= bytes.size() - 8, path, ": the header of ", length, " bytes does not fit into the file of ", bytes.size(),
          " bytes: it is truncated or damaged, fetch it again");
   const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + 8, length);
@@ -103,9 +103,8 @@ std::vector<TensorInfo> read(std::span<const uint8_t> bytes, const std::string& 
     demand(!name.empty(), path, ": a tensor has an empty name");
     places.push_back(read_place(name, entry, path));
   }
-  std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-  });
+  std::sort(places.begin(), places.end(),
+            [](const Place& a, const Place& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
 
   std::vector<TensorInfo> tensors;
   tensors.reserve(places.size());
@@ -113,16 +112,16 @@ std::vector<TensorInfo> read(std::span<const uint8_t> bytes, const std::string& 
   for (Place& place : places) {
     const std::string& name = place.tensor.name;
     if (place.begin < end) {
-      throw Error(text(path, ": tensor ", printable(name), ": overlaps the tensor ", printable(tensors.back().name), ", which ends at offset ",
-                       end, ", while this one begins at ", place.begin));
+      throw Error(text(path, ": tensor ", printable(name), ": overlaps the tensor ", printable(tensors.back().name),
+                       ", which ends at offset ", end, ", while this one begins at ", place.begin));
     }
     if (place.begin > end) {
       throw Error(text(path, ": tensor ", printable(name), ": begins at offset ", place.begin, ", expected ", end,
                        ": safetensors files have no holes"));
     }
     if (place.end > data.size()) {
-      throw Error(text(path, ": tensor ", printable(name), ": ends at offset ", place.end, " behind the header, but only ", data.size(),
-                       " bytes follow it: the file is truncated or damaged, fetch it again"));
+      throw Error(text(path, ": tensor ", printable(name), ": ends at offset ", place.end, " behind the header, but only ",
+                       data.size(), " bytes follow it: the file is truncated or damaged, fetch it again"));
     }
     end = place.end;
     place.tensor.data = data.data() + place.begin;

@@ -25,10 +25,11 @@ constexpr char kIndex[] = "model.safetensors.index.json";
 std::string as_json(const std::string& s) { return nlohmann::json(s).dump(); }
 
 void check_tensor(const TensorToWrite& tensor) {
-  check(!tensor.name.empty() && tensor.name != "__metadata__" && is_utf8(tensor.name), "the tensor name ", printable(tensor.name),
-        " must be UTF-8, not empty and not __metadata__");
+  check(!tensor.name.empty() && tensor.name != "__metadata__" && is_utf8(tensor.name), "the tensor name ",
+        printable(tensor.name), " must be UTF-8, not empty and not __metadata__");
   uint64_t bytes = safetensors_type_bytes(tensor.type);
-  check(bytes != 0, "tensor ", printable(tensor.name), ": safetensors have no type ", printable(tensor.type), "; unpack it first");
+  check(bytes != 0, "tensor ", printable(tensor.name), ": safetensors have no type ", printable(tensor.type),
+        "; unpack it first");
   for (const int64_t size : tensor.shape) {
     check(size >= 0 && !__builtin_mul_overflow(bytes, uint64_t(size), &bytes), "tensor ", printable(tensor.name),
           ": its shape has a negative dimension or is too large");
@@ -109,11 +110,14 @@ void write_safetensors(const std::string& folder, const std::vector<TensorToWrit
     write_file(files.emplace_back(path), shards[i], path);
     files.back().finish();
     written.insert(name);
-    for (const TensorToWrite* tensor : shards[i]) map += (map.empty() ? "" : ",") + ("\n    " + as_json(tensor->name)) + ": " + as_json(name);
+    for (const TensorToWrite* tensor : shards[i]) {
+      map += (map.empty() ? "" : ",") + ("\n    " + as_json(tensor->name)) + ": " + as_json(name);
+    }
   }
   if (shards.size() > 1) {
     files.emplace_back((fs::path(folder) / kIndex).string())
-        .write(std::string_view("{\n  \"metadata\": {\"total_size\": " + std::to_string(total) + "},\n  \"weight_map\": {" + map + "\n  }\n}\n"));
+        .write(std::string_view("{\n  \"metadata\": {\"total_size\": " + std::to_string(total) + "},\n  \"weight_map\": {" +
+                                map + "\n  }\n}\n"));
     files.back().finish();
     written.insert(kIndex);
   }

@@ -27,7 +27,8 @@ inline void write_bytes(OutputFile& file, const TensorToWrite& tensor) {
     file.write(piece);
     written += piece.size();
   });
-  check(written == tensor.bytes, "tensor ", printable(tensor.name), ": ", written, " of its ", tensor.bytes, " bytes were produced");
+  check(written == tensor.bytes, "tensor ", printable(tensor.name), ": ", written, " of its ", tensor.bytes,
+        " bytes were produced");
 }
 
 }  // namespace gemloupe

@@ -79,7 +79,7 @@ class ExpertsLinear final : public Op {
     std::vector<int32_t> order;
     for (int64_t i = 0; i < pairs; ++i) {
       const int32_t e = experts.ints()[i];
-      check(e < count, "expert ", e, " of ", count, " in row ", i / slots, "; -1 leaves a slot unused");
+      check(e >= -1 && e < count, "expert ", e, " of ", count, " in row ", i / slots, "; -1 leaves a slot unused");
       if (e >= 0)
         order.push_back(static_cast<int32_t>(i));
       else

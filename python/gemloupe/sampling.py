@@ -107,12 +107,15 @@ class Stream(Iterator[str]):
 
     @property
     def text(self) -> str:
+        """All the certain text so far."""
         return self._writer.result(0).text
 
     @property
     def tokens(self) -> list[int]:
+        """The tokens so far, without one that ended it."""
         return self._writer.result(0).tokens
 
     @property
     def finish(self) -> str:
+        """Why it ended: length, stop_text, stop_id or context; "no" while it runs."""
         return self._writer.result(0).finish

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from . import _core
 from .graph import Edit, edit_caller
-from .prompts import Ids, Prompt, encode_prompt, is_text
+from .prompts import Ids, Prompt, encode_prompt
 from .run import Run
 from .sampling import Generated, Options, Stream, Writer
 
@@ -81,8 +81,8 @@ class Session:
         """Reads ids or text (BOS first at the beginning of the sequence) and returns logits, float32.
 
         logits: "last" gives [vocabulary]; "all" or a number n gives those of the last rows, [n, vocabulary]; None [0, vocabulary].
-        ValueError for ids outside the vocabulary, no tokens, or more than the context holds; the session is then as before, as
-        it is after a KeyboardInterrupt.
+        ValueError for ids outside the vocabulary, no tokens, or more than the context holds; the session is then as before. After a
+        KeyboardInterrupt it has read whole chunks, and position says how many tokens: feed the rest to go on.
 
         >>> session = model.session()
         >>> session.feed([2, 10, 20], logits="all").shape

@@ -25,11 +25,20 @@ class StreamDecoder:
         self._core = _core.StreamDecoder(tokenizer._core, special)
 
     def push(self, token: int) -> str:
-        """The text that is certain now; "" while a character is incomplete. ValueError for an id outside the vocabulary."""
+        """The text that is certain now; "" while a character is incomplete. ValueError for an id outside the vocabulary.
+
+        >>> tokenizer.stream().push(tokenizer.encode("ü")[0])
+        ''
+        """
         return self._core.push(token)
 
     def finish(self) -> str:
-        """What is still held back. Afterwards a new text may begin."""
+        """What is still held back. Afterwards a new text may begin.
+
+        >>> decoder = tokenizer.stream()
+        >>> decoder.push(tokenizer.encode("ü")[0]), decoder.finish()
+        ('', '�')
+        """
         return self._core.finish()
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._core import Format as Format
+from .prompts import Raw
 
 if TYPE_CHECKING:
     from .graph import Graph
-
-Format = _core.Format
 
 
 class Weight:
@@ -51,7 +51,7 @@ class Weight:
         """How many numbers it holds."""
         return self._core.rows * self._core.cols
 
-    def data(self) -> bytes:
+    def data(self) -> Raw:
         """A copy of the packed bytes.
 
         >>> len(model.weights["layers.0.ffn.up"].data()) == model.weights["layers.0.ffn.up"].bytes

@@ -65,7 +65,8 @@ Seen run(const Model& model, std::vector<std::string> record) {
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.rows() == b.rows() && a.width() == b.width() && std::memcmp(a.floats(), b.floats(), static_cast<size_t>(a.bytes())) == 0;
+  return a.rows() == b.rows() && a.width() == b.width() &&
+         std::memcmp(a.floats(), b.floats(), static_cast<size_t>(a.bytes())) == 0;
 }
 
 void a_router(const Model& base) {

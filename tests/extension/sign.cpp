@@ -7,7 +7,7 @@ using namespace gemloupe;
 
 namespace {
 
-// Four methods, and the format works as a linear layer, an embedding and a stack of experts. A matmul of one's own would be for speed.
+// Four methods, and the format works as a linear layer, an embedding and a stack of experts. A matmul of one's own is for speed.
 class Sign final : public Format, public std::enable_shared_from_this<Sign> {
  public:
   std::string name() const override { return "sign"; }

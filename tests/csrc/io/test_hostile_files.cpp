@@ -37,7 +37,8 @@ void attempt(const Reader& read, const Bytes& source, size_t size, Outcome& outc
     outcome.opened += 1;
   } catch (const Error& error) {
     outcome.refused += 1;
-    outcome.broken += !std::string_view(error.what()).starts_with("hostile file: ") || std::string_view(error.what()).size() < 20;
+    outcome.broken +=
+        !std::string_view(error.what()).starts_with("hostile file: ") || std::string_view(error.what()).size() < 20;
   } catch (const std::exception& error) {
     MESSAGE(error.what());
     outcome.broken += 1;
@@ -52,19 +53,21 @@ struct Format {
 };
 
 std::vector<Format> formats() {
-  const Bytes small = gguf(3,
-                           {entry("general.architecture", "gemma3"), entry("general.alignment", MetaType::u32, uint32_t(32)),
-                            entry("n", MetaType::i64, int64_t(-5)), entry("f", MetaType::f32, 1.5f), entry("b", MetaType::boolean, uint8_t(1)),
-                            array_entry<std::string>("tokens", MetaType::string, {"<pad>", "a", "", "Grüße"}),
-                            array_entry<uint8_t>("flags", MetaType::boolean, {1, 0, 1}),
-                            array_entry<float>("scores", MetaType::f32, {0.0f, -1.0f}), array_entry<int16_t>("kinds", MetaType::i16, {1, 2, 3})},
-                           {{"a.weight", {4, 3}, 0, 0}, {"b.weight", {64, 2}, 2, 64}, {"limit", {}, 0, 160}}, 164);
+  const Bytes small = gguf(
+      3,
+      {entry("general.architecture", "gemma3"), entry("general.alignment", MetaType::u32, uint32_t(32)),
+       entry("n", MetaType::i64, int64_t(-5)), entry("f", MetaType::f32, 1.5f), entry("b", MetaType::boolean, uint8_t(1)),
+       array_entry<std::string>("tokens", MetaType::string, {"<pad>", "a", "", "Grüße"}),
+       array_entry<uint8_t>("flags", MetaType::boolean, {1, 0, 1}), array_entry<float>("scores", MetaType::f32, {0.0f, -1.0f}),
+       array_entry<int16_t>("kinds", MetaType::i16, {1, 2, 3})},
+      {{"a.weight", {4, 3}, 0, 0}, {"b.weight", {64, 2}, 2, 64}, {"limit", {}, 0, 160}}, 164);
   const std::string header =
       R"({"__metadata__":{"format":"pt"},"a.weight":{"dtype":"F32","shape":[3,4],"data_offsets":[0,48]},)"
       R"("b":{"dtype":"BF16","shape":[],"data_offsets":[48,50]},"c":{"dtype":"I8","shape":[2,0],"data_offsets":[50,50]},)"
       R"("d\u00fc":{"dtype":"U8","shape":[7],"data_offsets":[50,57]}} )";
-  return {{"gguf", [](auto bytes, const std::string& path) { return read_gguf(bytes, path).tensors; }, small, small.size() - 164},
-          {"safetensors", read_safetensors, safetensors(header, 57), 8 + header.size()}};
+  return {
+      {"gguf", [](auto bytes, const std::string& path) { return read_gguf(bytes, path).tensors; }, small, small.size() - 164},
+      {"safetensors", read_safetensors, safetensors(header, 57), 8 + header.size()}};
 }
 
 }  // namespace
@@ -102,8 +105,24 @@ TEST_SUITE("io") {
 
   TEST_CASE("hostile files: 40000 random mutations each") {
     constexpr int kAttempts = 40000;
-    constexpr uint64_t kInteresting[] = {0, 1, 2, 7, 8, 9, 31, 32, 33, 255, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, uint64_t(1) << 32,
-                                         ~uint64_t(0) >> 1, uint64_t(1) << 63, ~uint64_t(0), ~uint64_t(0) - 31};
+    constexpr uint64_t kInteresting[] = {0,
+                                         1,
+                                         2,
+                                         7,
+                                         8,
+                                         9,
+                                         31,
+                                         32,
+                                         33,
+                                         255,
+                                         0x7FFFFFFF,
+                                         0x80000000,
+                                         0xFFFFFFFF,
+                                         uint64_t(1) << 32,
+                                         ~uint64_t(0) >> 1,
+                                         uint64_t(1) << 63,
+                                         ~uint64_t(0),
+                                         ~uint64_t(0) - 31};
     for (const Format& format : formats()) {
       CAPTURE(format.name);
       std::mt19937_64 random(20261121);

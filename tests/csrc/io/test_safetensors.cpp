@@ -55,16 +55,18 @@ TEST_SUITE("io") {
   }
 
   TEST_CASE("safetensors: every type has its width") {
-    const std::pair<const char*, int> types[] = {{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"F8_E4M3", 1}, {"F8_E5M2", 1},
-                                                 {"I64", 8}, {"I32", 4}, {"I16", 2}, {"I8", 1},   {"U8", 1},      {"U16", 2},
-                                                 {"U32", 4}, {"U64", 8}, {"BOOL", 1}, {"F8_E8M0", 1}};
+    const std::pair<const char*, int> types[] = {
+        {"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"I64", 8},  {"I32", 4},
+        {"I16", 2}, {"I8", 1},  {"U8", 1},  {"U16", 2},  {"U32", 4},     {"U64", 8},     {"BOOL", 1}, {"F8_E8M0", 1}};
     for (const auto& [type, width] : types) {
       CAPTURE(type);
-      const std::string header = std::string(R"({"w":{"dtype":")") + type + R"(","shape":[3],"data_offsets":[0,)" + std::to_string(3 * width) + "]}}";
+      const std::string header =
+          std::string(R"({"w":{"dtype":")") + type + R"(","shape":[3],"data_offsets":[0,)" + std::to_string(3 * width) + "]}}";
       const Bytes bytes = safetensors(header, size_t(3 * width));
       CHECK(read_safetensors(bytes, "m.safetensors")[0].bytes == uint64_t(3 * width));
     }
-    CHECK(says(refusal(R"({"w":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}})"), {"m.safetensors: ", "'w'", "'F4'", "known are F64"}));
+    CHECK(says(refusal(R"({"w":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}})"),
+               {"m.safetensors: ", "'w'", "'F4'", "known are F64"}));
   }
 
   TEST_CASE("safetensors: headers that cannot be") {
@@ -101,7 +103,8 @@ TEST_SUITE("io") {
     CHECK(says(refusal(R"({"w":{"dtype":"U8","shape":[65],"data_offsets":[0,65]}})"), {"'w'", "only 64", "truncated"}));
     CHECK(says(refusal(one_tensor("w", 1, 64)), {"'w'", "offset 1", "expected 0", "no holes"}));
     CHECK(says(refusal(one_tensor("w", 0, 60)), {"4 bytes before"}));
-    CHECK(says(refusal(R"({"a":{"dtype":"U8","shape":[40],"data_offsets":[0,40]},"b":{"dtype":"U8","shape":[25],"data_offsets":[39,64]}})"),
+    CHECK(says(refusal(R"({"a":{"dtype":"U8","shape":[40],"data_offsets":[0,40]},)"
+                       R"("b":{"dtype":"U8","shape":[25],"data_offsets":[39,64]}})"),
                {"'b'", "overlaps", "'a'"}));
   }
 
@@ -112,7 +115,8 @@ TEST_SUITE("io") {
     folder.write("tokenizer_config.json", "{}");
     folder.write("generation_config.json", "{\"top_k\":64}");
     const Bytes a = counting(8, 1), odd = counting(3, 50);
-    write_safetensors(folder.path.string(), {tensor("odd", "U8", {3}, odd), tensor("a", "F32", {1, 2}, a), tensor("none", "F16", {0}, {})});
+    write_safetensors(folder.path.string(),
+                      {tensor("odd", "U8", {3}, odd), tensor("a", "F32", {1, 2}, a), tensor("none", "F16", {0}, {})});
     for (const std::string& path : {folder.path.string(), folder.file("model.safetensors")}) {
       const auto model = Checkpoint::open(path);
       CHECK(model->kind == Checkpoint::Kind::safetensors);
@@ -138,12 +142,14 @@ TEST_SUITE("io") {
     const TemporaryFolder folder;
     const std::string path = folder.path.string();
     const Bytes a = counting(40, 0), b = counting(30, 50), c = counting(60, 100);
-    const std::vector<TensorToWrite> tensors{tensor("a", "U8", {40}, a), tensor("b.\"x\"", "BF16", {5, 3}, b), tensor("c", "F32", {15}, c)};
+    const std::vector<TensorToWrite> tensors{tensor("a", "U8", {40}, a), tensor("b.\"x\"", "BF16", {5, 3}, b),
+                                             tensor("c", "F32", {15}, c)};
     write_safetensors(path, tensors);
     CHECK(names_in(path).size() == 1);
     write_safetensors(path, tensors, 70);  // the earlier model.safetensors would hide the shards
     CHECK(names_in(path).size() == 3);
-    for (const std::string& opened : {path, folder.file("model.safetensors.index.json"), folder.file("model-00002-of-00002.safetensors")}) {
+    for (const std::string& opened :
+         {path, folder.file("model.safetensors.index.json"), folder.file("model-00002-of-00002.safetensors")}) {
       const auto model = Checkpoint::open(opened);
       REQUIRE(model->tensors.size() == 3);
       CHECK(holds(model->find("a"), a));
@@ -171,8 +177,10 @@ TEST_SUITE("io") {
     folder.write("s1.safetensors", safetensors(one_tensor("a", 0, 4), 4));
     folder.write("s2.safetensors", safetensors(one_tensor("b", 0, 4), 4));
     folder.write("index", R"({"weight_map":{"a":"s1.safetensors","b":"s2.safetensors"}})");
-    CHECK(says(refused(R"({"weight_map":{"a":"s1.safetensors","c":"s2.safetensors"}})"), {index, "'c'", "'s2.safetensors'", "1 missing"}));
-    CHECK(says(refused(R"({"weight_map":{"a":"s1.safetensors","b":"s3.safetensors"}})"), {index, "'s3.safetensors'", "missing"}));
+    CHECK(says(refused(R"({"weight_map":{"a":"s1.safetensors","c":"s2.safetensors"}})"),
+               {index, "'c'", "'s2.safetensors'", "1 missing"}));
+    CHECK(
+        says(refused(R"({"weight_map":{"a":"s1.safetensors","b":"s3.safetensors"}})"), {index, "'s3.safetensors'", "missing"}));
     CHECK(says(refused(R"({"weight_map":{"a":"s1.safetensors","a":"s2.safetensors"}})"), {index, "'a'", "twice"}));
     CHECK(says(refused(R"({"weight_map":{"a":7}})"), {index, "'a'", "7"}));
     CHECK(says(refused(R"({"weight_map":{}})"), {index, "weight_map"}));
@@ -180,17 +188,22 @@ TEST_SUITE("io") {
     CHECK(says(refused("[]"), {index, "weight_map"}));
     CHECK(says(refused(R"({"weight_map":)"), {index, "JSON", "byte 15"}));
     CHECK(says(refused(""), {index, "JSON"}));
-    for (const char* name : {"../s1.safetensors", "/etc/s1.safetensors", "sub/s1.safetensors", "..", "", ".hidden.safetensors", "s1.bin",
-                             "a\\\\b.safetensors", "s1\\u0000.safetensors"}) {
+    for (const char* name : {"../s1.safetensors", "/etc/s1.safetensors", "sub/s1.safetensors", "..", "", ".hidden.safetensors",
+                             "s1.bin", "a\\\\b.safetensors", "s1\\u0000.safetensors"}) {
       CAPTURE(name);
       CHECK(says(refused(std::string(R"({"weight_map":{"a":")") + name + "\"}}"), {index, "'a'", "same folder"}));
     }
     folder.write("s2.safetensors", safetensors(one_tensor("a", 0, 4), 4));
     CHECK(says(refused(R"({"weight_map":{"a":"s1.safetensors","b":"s2.safetensors"}})"), {index, "'b'"}));
-    folder.write("s2.safetensors", safetensors(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})", 4));
-    CHECK(says(refused(R"({"weight_map":{"a":"s1.safetensors","b":"s2.safetensors"}})"), {path, "'a'", "two of the model's files"}));
+    folder.write(
+        "s2.safetensors",
+        safetensors(
+            R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}})", 4));
+    CHECK(says(refused(R"({"weight_map":{"a":"s1.safetensors","b":"s2.safetensors"}})"),
+               {path, "'a'", "two of the model's files"}));
     folder.write("s2.safetensors", std::string_view("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"));
-    CHECK(says(refused(R"({"weight_map":{"a":"s1.safetensors","b":"s2.safetensors"}})"), {folder.file("s2.safetensors"), "git lfs pull"}));
+    CHECK(says(refused(R"({"weight_map":{"a":"s1.safetensors","b":"s2.safetensors"}})"),
+               {folder.file("s2.safetensors"), "git lfs pull"}));
     const std::string shard = folder.write("x-00001-of-00002.safetensors", safetensors(one_tensor("a", 0, 4), 4));
     CHECK(says(message_of([&] { Checkpoint::open(shard); }), {shard, "x.safetensors.index.json"}));
   }
@@ -243,7 +256,8 @@ TEST_SUITE("io") {
     CHECK(says(refused(folder.write("config.json", "{\"model_type\": \"gemma3\"}"sv)), {"JSON", "folder"}));
     CHECK(says(refused(folder.write("noise", "\xA9\x01\x02\xFE\xFF\x00\x11\x22\x33\x44"sv)), {"neither GGUF", "safetensors"}));
     CHECK(says(refused(folder.write("noise.gguf", "\xA9\x01\x02\xFE\xFF\x00"sv)), {"GGUF"}));
-    CHECK(says(refused(folder.write("noise.safetensors", "\xA9\x01\x02\x00\x00\x00\x00\x00\x07\x08"sv)), {"safetensors", "header"}));
+    CHECK(says(refused(folder.write("noise.safetensors", "\xA9\x01\x02\x00\x00\x00\x00\x00\x07\x08"sv)),
+               {"safetensors", "header"}));
     CHECK(says(refused("/dev/null"), {"device"}));
     CHECK(says(message_of<std::invalid_argument>([] { Checkpoint::open(""); }), {"empty"}));
     CHECK(says(message_of<std::invalid_argument>([&] { Checkpoint::open(folder.file("m") + '\0'); }), {"zero byte"}));
@@ -259,8 +273,12 @@ TEST_SUITE("io") {
     CHECK(says(folder_with({"pytorch_model.bin", "config.json"}), {"pickle", "'pytorch_model.bin'", "safetensors"}));
     CHECK(says(folder_with({"a.safetensors", "b.safetensors"}), {"2 other .safetensors", "'a.safetensors'"}));
     CHECK(says(folder_with({"model-00001-of-00002.safetensors"}), {"index.json", "only the shard"}));
+    // A header of 0x280 bytes begins like a pickle, and is none.
+    const Bytes odd = safetensors("{}" + std::string(0x27E, ' '), 0);
+    CHECK(Checkpoint::open(folder.write("odd.safetensors", odd))->tensors.empty());
     std::filesystem::create_directory(folder.file("other"));
-    std::ofstream(folder.file("other/gemma.safetensors"), std::ios::binary).write(reinterpret_cast<const char*>(safetensors("{}", 0).data()), 10);
+    std::ofstream(folder.file("other/gemma.safetensors"), std::ios::binary)
+        .write(reinterpret_cast<const char*>(safetensors("{}", 0).data()), 10);
     CHECK(Checkpoint::open(folder.file("other"))->tensors.empty());
   }
 }
