@@ -91,18 +91,18 @@ def llama_cpp(model, chunks, threads, target):
 
 
 def apart(function, *arguments):
-    """Run function(*arguments) in a fresh process; what goes wrong there, in one line, or None."""
+    """Run function(*arguments) in a fresh child; what goes wrong there, in one line, or None."""
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=report, args=(there, function, arguments))
-    process.start()
+    child = spawn.Process(target=report, args=(there, function, arguments))
+    child.start()
     there.close()
     try:
         trouble = here.recv()
     except EOFError:
-        process.join()
-        trouble = f"the process ended with code {process.exitcode}"
-    process.join()
+        child.join()
+        trouble = f"the child ended with code {child.exitcode}"
+    child.join()
     return trouble
 
 
@@ -110,7 +110,7 @@ def report(pipe, function, arguments):
     try:
         function(*arguments)
         pipe.send(None)
-    except Exception as error:                                   # it crosses a process border: every kind has to become text
+    except Exception as error:                                   # it crosses a child border: every kind has to become text
         pipe.send(str(error) if isinstance(error, peers.Missing) else f"{type(error).__name__}: {error}")
 
 

@@ -5,7 +5,7 @@
     python training/train.py gem-mini --resume --anneal 600         600 more steps while the rate falls to zero; then done
 
 The annealed weights are saved beside the others (annealed.pt), which stay as they were: a later --resume goes on from the constant
-rate. Everything lies in .cache/training/NAME[-LOSS][-TAG]: state.pt, annealed.pt, curve.jsonl. A GPU is used where there is one.
+rate. SIGTERM and Ctrl-C save before they stop. Everything lies in .cache/training/NAME[-LOSS][-TAG]: state.pt, annealed.pt, curve.jsonl. A GPU is used where there is one.
 
 --router-loss says what keeps the experts evenly used:
   none    nothing
@@ -17,6 +17,7 @@ rate. Everything lies in .cache/training/NAME[-LOSS][-TAG]: state.pt, annealed.p
 import argparse
 import json
 import os
+import signal
 import time
 
 import torch
@@ -139,7 +140,10 @@ def main() -> None:
     held_out = tokens("valid")
     began = saved = time.monotonic()
     first, cpu = run.step, time.process_time()
-    while True:
+    asked_to_stop = []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda number, _: asked_to_stop.append(number))
+    while not asked_to_stop:
         done = run.step - first
         late = args.minutes is not None and time.monotonic() - began > 60 * args.minutes
         if late or (done >= args.anneal if args.anneal else args.steps is not None and run.step >= args.steps):
@@ -163,7 +167,10 @@ def main() -> None:
             run.save("state.pt")
             saved = time.monotonic()
     run.log(dict(step=run.step, seconds=time.monotonic() - began, valid=run.validation(held_out), annealed=bool(args.anneal)))
-    run.save("annealed.pt" if args.anneal else "state.pt")
+    if not args.anneal:
+        run.save("state.pt")
+    elif not asked_to_stop:
+        run.save("annealed.pt")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ struct Keys {
 };
 
 int64_t vocabulary_of(const Checkpoint& file) {
-  const TensorInfo* embed = file.find("token_embd.weight");
+  const TensorEntry* embed = file.find("token_embd.weight");
   demand(embed, file.path, ": the tensor token_embd.weight is missing");
   demand(embed->shape.size() == 2, file.path, ": token_embd.weight must have two dimensions");
   return embed->shape[0];
@@ -64,7 +64,7 @@ Config config_from_gguf(const Checkpoint& file) {
   c.tied = !file.find("output.weight");
   c.value_norm = c.layer_scale = four;
   c.ple_width = four ? keys.integer("embedding_length_per_layer_input", 0) : 0;
-  if (const TensorInfo* table = file.find("per_layer_token_embd.weight"); c.ple_width && table && table->shape.size() == 2)
+  if (const TensorEntry* table = file.find("per_layer_token_embd.weight"); c.ple_width && table && table->shape.size() == 2)
     c.ple_vocabulary = table->shape[0];
   c.experts = keys.integer("expert_count", 0);
   c.experts_used = keys.integer("expert_used_count", 0);
@@ -96,7 +96,7 @@ Config config_from_gguf(const Checkpoint& file) {
   demand(scaling == "none" || scaling == "linear", keys.at("rope.scaling.type"), ": \"", scaling, "\" is not known for Gemma; none and linear are");
   const float factor = scaling == "linear" ? keys.number("rope.scaling.factor", 1) : 1.0f;
   std::vector<float> factors;
-  if (const TensorInfo* t = file.find("rope_freqs.weight"); t && t->type == "F32") {
+  if (const TensorEntry* t = file.find("rope_freqs.weight"); t && t->type == "F32") {
     factors.resize(t->bytes / 4);
     std::copy_n(t->data, factors.size() * 4, reinterpret_cast<uint8_t*>(factors.data()));
   }

@@ -30,7 +30,7 @@ std::vector<int64_t> squeezed(const std::vector<int64_t>& shape) {
 }
 
 // Small vectors become float, whatever they are stored as; matrices stay mapped.
-std::shared_ptr<const Weight> weight_of(const Checkpoint& file, const TensorInfo& t, const WeightSpec& spec) {
+std::shared_ptr<const Weight> weight_of(const Checkpoint& file, const TensorEntry& t, const WeightSpec& spec) {
   const std::string at = file.path + ": " + t.name;
   demand(squeezed(t.shape) == squeezed(expected_shape(spec)), at, ": the configuration asks for ", shape_words(expected_shape(spec)),
          ", the file has ", shape_words(t.shape));
@@ -68,7 +68,7 @@ std::shared_ptr<const Weight> weight_of(const Checkpoint& file, const TensorInfo
 // NVFP4's factor for a whole tensor, or for each expert, lies beside the weight: "x.weight" has "x.scale".
 void add_output_scale(const Checkpoint& file, const std::string& name, Weight& w) {
   if (w.format->name() != "NVFP4" || !name.ends_with(".weight")) return;
-  const TensorInfo* t = file.find(name.substr(0, name.size() - 6) + "scale");
+  const TensorEntry* t = file.find(name.substr(0, name.size() - 6) + "scale");
   if (!t) return;
   demand(t->type == "F32" && (t->bytes == 4 || t->bytes == 4 * static_cast<uint64_t>(w.experts)), file.path, ": ", t->name,
          " must hold one F32 factor, or one for each of ", w.experts, " experts");
@@ -88,7 +88,7 @@ class Loader {
         add_split(all, spec);
         continue;
       }
-      if (const TensorInfo* t = find(spec)) {
+      if (const TensorEntry* t = find(spec)) {
         auto w = std::const_pointer_cast<Weight>(weight_of(file_, *t, spec));
         if (gguf_) add_output_scale(file_, t->name, *w);
         all[spec.name] = w;
@@ -101,14 +101,14 @@ class Loader {
   }
 
  private:
-  const TensorInfo* find(const WeightSpec& spec) const {
+  const TensorEntry* find(const WeightSpec& spec) const {
     if (gguf_) return file_.find(spec.gguf);
     if (spec.name == "head") {
       for (const std::string& prefix : {std::string(), std::string("language_model."), prefix_})
-        if (const TensorInfo* t = file_.find(prefix + "lm_head.weight")) return t;
+        if (const TensorEntry* t = file_.find(prefix + "lm_head.weight")) return t;
       return nullptr;
     }
-    const TensorInfo* t = file_.find(prefix_ + spec.hf);
+    const TensorEntry* t = file_.find(prefix_ + spec.hf);
     return t || spec.kind != WeightSpec::Kind::stack ? t : file_.find(prefix_ + spec.hf + ".weight");
   }
 
@@ -130,7 +130,7 @@ class Loader {
       half.name = spec.name.substr(0, spec.name.size() - 7) + part;
       half.gguf = stem + part + "_exps.weight";
       half.rows = spec.rows / 2;
-      const TensorInfo* t = file_.find(half.gguf);
+      const TensorEntry* t = file_.find(half.gguf);
       demand(t, file_.path, ": neither ", spec.gguf, " nor ", half.gguf, " is there");
       auto w = std::const_pointer_cast<Weight>(weight_of(file_, *t, half));
       add_output_scale(file_, t->name, *w);
@@ -152,7 +152,7 @@ class Loader {
         one.kind = WeightSpec::Kind::matrix;
         one.experts = 1;
         one.rows = spec.rows / static_cast<int64_t>(parts.size());
-        const TensorInfo* t = file_.find(text(stem, e, ".", parts[p], ".weight"));
+        const TensorEntry* t = file_.find(text(stem, e, ".", parts[p], ".weight"));
         if (!t && e == 0 && p == 0) return false;
         demand(t, file_.path, ": the tensor ", stem, e, ".", parts[p], ".weight is missing");
         const auto w = weight_of(file_, *t, one);

@@ -183,7 +183,7 @@ struct CheckpointReader {
              ": the parts are of different models");
       demand(read.integer("split.no") == part - 1, part_path, ": expected split.no ", part - 1, ", got ",
              read.integer("split.no").value_or(-1), ": the parts were renamed");
-      for (TensorInfo& tensor : contents.tensors) checkpoint.tensors.push_back(std::move(tensor));
+      for (TensorEntry& tensor : contents.tensors) checkpoint.tensors.push_back(std::move(tensor));
       if (part == 1) {  // the first part speaks for all
         checkpoint.metadata = std::move(read.metadata);
         checkpoint.metadata_types = std::move(contents.types);
@@ -226,7 +226,7 @@ struct CheckpointReader {
       const std::string path = beside(folder, name);
       if (!is_regular(path)) throw Error(text(index_path, ": the shard ", printable(name), " is missing: expected ", path));
       files.push_back(open_weights(path));
-      for (TensorInfo& tensor : read_safetensors(files.back()->bytes(), path)) {
+      for (TensorEntry& tensor : read_safetensors(files.back()->bytes(), path)) {
         tensors.erase(tensor.name);
         checkpoint->tensors.push_back(std::move(tensor));
       }
@@ -330,7 +330,7 @@ template <class T> std::optional<T> optional_as(const Checkpoint& checkpoint, co
 
 std::shared_ptr<const Checkpoint> Checkpoint::open(const std::string& path) { return CheckpointReader::open(path); }
 
-const TensorInfo* Checkpoint::find(std::string_view name) const {
+const TensorEntry* Checkpoint::find(std::string_view name) const {
   const auto found = index_.find(name);
   return found == index_.end() ? nullptr : &tensors[found->second];
 }

@@ -16,7 +16,7 @@
 
 namespace gemloupe {
 
-struct TensorInfo {
+struct TensorEntry {
   std::string name;
   std::string type;             // "F32", "BF16", "Q4_K", "I64", …: the file's own word
   std::vector<int64_t> shape;   // slowest dimension first, as PyTorch has it (GGUF's order is reversed on reading)
@@ -42,7 +42,7 @@ class Checkpoint {
 
   Kind kind = Kind::gguf;
   std::string path;
-  std::vector<TensorInfo> tensors;              // in file order
+  std::vector<TensorEntry> tensors;              // in file order
   std::map<std::string, MetaValue> metadata;    // GGUF keys (without a split's own, split.*); empty for safetensors
   std::map<std::string, MetaType> metadata_types;  // how the file stored them: write_gguf takes it, to write them as they were
   std::string config_json;                      // text of config.json ("" if absent); likewise:
@@ -50,7 +50,7 @@ class Checkpoint {
   std::string quantization_config_json;         // config.json's "quantization_config", else hf_quant_config.json, else ""
   std::shared_ptr<const void> owner;            // keeps the mapped bytes alive
 
-  const TensorInfo* find(std::string_view name) const;  // null if absent
+  const TensorEntry* find(std::string_view name) const;  // null if absent
 
   // Metadata as a type; throws Error where the key is there with another type; nullopt where it is absent.
   std::optional<int64_t> integer(const std::string& key) const;

@@ -227,7 +227,7 @@ class HeaderReader {
     if (!names_.insert(name).second) fail("two tensors have this name");
     const uint32_t dims = take<uint32_t>();
     if (dims > 4) fail("has ", dims, " dimensions, GGUF allows 4");
-    TensorInfo tensor;
+    TensorEntry tensor;
     tensor.name = name;
     tensor.shape.resize(dims);
     uint64_t elements = 1;
@@ -261,7 +261,7 @@ class HeaderReader {
     if (tensors_ == 0) return;
     const uint64_t data = (at_ + alignment - 1) / alignment * alignment;
     for (entry_ = 0; entry_ < tensors_; ++entry_) {
-      TensorInfo& tensor = contents_.tensors[entry_];
+      TensorEntry& tensor = contents_.tensors[entry_];
       name_ = tensor.name;
       const uint64_t room = data <= file_.size() ? file_.size() - data : 0;
       if (offsets_[entry_] > room || tensor.bytes > room - offsets_[entry_]) {
@@ -274,7 +274,7 @@ class HeaderReader {
     std::iota(order.begin(), order.end(), uint64_t(0));
     std::stable_sort(order.begin(), order.end(), [&](uint64_t a, uint64_t b) { return offsets_[a] < offsets_[b]; });
     for (uint64_t i = 1; i < tensors_; ++i) {
-      const TensorInfo& before = contents_.tensors[order[i - 1]];
+      const TensorEntry& before = contents_.tensors[order[i - 1]];
       entry_ = order[i];
       name_ = contents_.tensors[entry_].name;
       if (offsets_[order[i - 1]] + before.bytes > offsets_[entry_]) {

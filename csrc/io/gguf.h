@@ -13,7 +13,7 @@
 namespace gemloupe {
 
 struct GgufContents {
-  std::vector<TensorInfo> tensors;  // they point into the bytes given
+  std::vector<TensorEntry> tensors;  // they point into the bytes given
   std::map<std::string, MetaValue> metadata;
   std::map<std::string, MetaType> types;  // of the metadata as stored; of an array, its elements'
 };

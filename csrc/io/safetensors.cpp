@@ -27,7 +27,7 @@ constexpr Type kTypes[] = {{"F64", 8},     {"F32", 4}, {"F16", 2}, {"BF16", 2}, 
                            {"U32", 4},     {"U16", 2}, {"U8", 1},  {"BOOL", 1}};
 
 struct Place {
-  TensorInfo tensor;
+  TensorEntry tensor;
   uint64_t begin = 0, end = 0;
 };
 
@@ -77,7 +77,7 @@ Place read_place(const std::string& name, const json& entry, const std::string& 
   return place;
 }
 
-std::vector<TensorInfo> read(std::span<const uint8_t> bytes, const std::string& path) {
+std::vector<TensorEntry> read(std::span<const uint8_t> bytes, const std::string& path) {
   demand(bytes.size() >= 8, path, ": expected a safetensors file, which begins with 8 bytes of header length, got ",
          bytes.size(), " bytes in all");
   uint64_t length = 0;
@@ -106,7 +106,7 @@ std::vector<TensorInfo> read(std::span<const uint8_t> bytes, const std::string& 
   std::sort(places.begin(), places.end(),
             [](const Place& a, const Place& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
 
-  std::vector<TensorInfo> tensors;
+  std::vector<TensorEntry> tensors;
   tensors.reserve(places.size());
   uint64_t end = 0;
   for (Place& place : places) {
@@ -140,7 +140,7 @@ uint32_t safetensors_type_bytes(std::string_view type) {
   return 0;
 }
 
-std::vector<TensorInfo> read_safetensors(std::span<const uint8_t> bytes, const std::string& path) {
+std::vector<TensorEntry> read_safetensors(std::span<const uint8_t> bytes, const std::string& path) {
   try {
     return read(bytes, path);
   } catch (const std::bad_alloc&) {

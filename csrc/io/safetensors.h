@@ -18,6 +18,6 @@ inline constexpr uint64_t kMaxSafetensorsHeader = 100'000'000;
 uint32_t safetensors_type_bytes(std::string_view type);
 
 // Throws Error that begins with `path`, whatever the bytes are. Sorted by place in the file; not aligned to anything.
-std::vector<TensorInfo> read_safetensors(std::span<const uint8_t> bytes, const std::string& path);
+std::vector<TensorEntry> read_safetensors(std::span<const uint8_t> bytes, const std::string& path);
 
 }  // namespace gemloupe

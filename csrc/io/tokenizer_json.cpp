@@ -25,7 +25,7 @@ class Reader final : public nlohmann::json_sax<Json> {
   std::string texts, error;
   std::vector<Entry> vocabulary;
   std::vector<Range> merge_parts;      // left, right, left, right ...
-  std::vector<std::string> old_merges;  // "left right" in one string
+  std::vector<std::string> earlier_merges;  // "left right" in one string
 
   std::string_view text_of(Range range) const { return std::string_view(texts).substr(range.begin, range.end - range.begin); }
 
@@ -43,7 +43,7 @@ class Reader final : public nlohmann::json_sax<Json> {
       merge_parts.push_back(store(v));
       ++pair_size_;
     } else {
-      old_merges.push_back(std::move(v));
+      earlier_merges.push_back(std::move(v));
     }
     return true;
   }
@@ -268,7 +268,7 @@ struct TokenizerJson {
   static std::vector<Merge> read_merges(const Reader& reader, Vocabulary& vocabulary) {
     const PieceIndex index(vocabulary.pieces);
     std::vector<Merge> merges;
-    const size_t count = reader.old_merges.size() + reader.merge_parts.size() / 2;
+    const size_t count = reader.earlier_merges.size() + reader.merge_parts.size() / 2;
     merges.reserve(count);
     vocabulary.merges.reserve(count);
     std::string joined;
@@ -280,7 +280,7 @@ struct TokenizerJson {
       vocabulary.merges.emplace_back().append(left).append(" ").append(right);
       merges.push_back({ids[0], ids[1], ids[2], uint32_t(merges.size())});
     };
-    for (const std::string& entry : reader.old_merges) {
+    for (const std::string& entry : reader.earlier_merges) {
       const size_t gap = entry.find(' ', 1);
       demand(gap != std::string::npos, kFile, ": merge ", merges.size(), " is \"", entry,
              "\", expected two pieces with a space between");

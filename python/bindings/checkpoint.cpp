@@ -43,7 +43,7 @@ void bind_checkpoint(py::module_& m) {
                              })
       .def_property_readonly("tensors", [](const Checkpoint& c) {
         py::list all;
-        for (const TensorInfo& t : c.tensors) all.append(py::make_tuple(to_str(t.name), to_str(t.type), py::tuple(py::cast(t.shape)), t.bytes));
+        for (const TensorEntry& t : c.tensors) all.append(py::make_tuple(to_str(t.name), to_str(t.type), py::tuple(py::cast(t.shape)), t.bytes));
         return all;
       }, "(name, type, shape, bytes) of each, in the file's order.");
 }

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os as _os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -15,7 +16,10 @@ __version__ = "0.1.0"
 import numpy as _np
 import numpy.typing as _npt
 
-from . import _core
+# GNU OpenMP's idle threads would spin for milliseconds after each step; on a shared machine that is somebody's time.
+_os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+from . import _core  # noqa: E402
 from ._core import Config, Error, Format, LayerConfig, Op, RopeConfig
 from .compare import Comparison, Difference, compare
 from .graph import Graph, Node, Segment, Value

@@ -1,3 +1,4 @@
+// Over 400 lines: unpacking, packing and multiplying are checked on one set of formats and helpers.
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -179,7 +179,7 @@ FOREIGN = {"INFO", "buffer_info"}
 
 
 def words(identifier: str) -> set[str]:
-    """TensorInfo, tensor_info -> tensor, info."""
+    """TensorEntry, tensor_info -> tensor, info."""
     return {w.lower() for part in identifier.split("_") for w in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", part)}
 
 

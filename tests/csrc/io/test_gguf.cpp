@@ -32,13 +32,13 @@ TEST_SUITE("io") {
       const Bytes bytes = gguf(version, {entry("general.name", "tiny")}, {kPlain, kPacked}, 64 + 72);
       const GgufContents contents = read_gguf(bytes, "some.gguf");
       REQUIRE(contents.tensors.size() == 2);
-      const TensorInfo& a = contents.tensors[0];
+      const TensorEntry& a = contents.tensors[0];
       CHECK(a.name == "a.weight");
       CHECK(a.type == "F32");
       CHECK(a.shape == std::vector<int64_t>{3, 4});
       CHECK(a.bytes == 48);
       CHECK(a.data[0] == 0);
-      const TensorInfo& b = contents.tensors[1];
+      const TensorEntry& b = contents.tensors[1];
       CHECK(b.type == "Q4_0");
       CHECK(b.shape == std::vector<int64_t>{2, 64});
       CHECK(b.bytes == 72);

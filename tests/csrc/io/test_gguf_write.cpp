@@ -76,7 +76,7 @@ TEST_SUITE("io") {
     // Passed through, the file is the same to the byte but for the order of its keys; written again, wholly.
     const auto again = [&](const Checkpoint& from, const std::string& to) {
       std::vector<TensorToWrite> tensors;
-      for (const TensorInfo& t : from.tensors) tensors.push_back({t.name, t.type, t.shape, t.data, t.bytes, from.owner, {}});
+      for (const TensorEntry& t : from.tensors) tensors.push_back({t.name, t.type, t.shape, t.data, t.bytes, from.owner, {}});
       write_gguf(to, {from.metadata.begin(), from.metadata.end()}, tensors, from.metadata_types);
       const auto file = MappedFile::open(to);
       return Bytes(file->bytes().begin(), file->bytes().end());
@@ -131,14 +131,14 @@ TEST_SUITE("io") {
   TEST_CASE("gguf: a disk that is full costs an error, not a half file") {
     const TemporaryFolder folder;
     const std::string path = folder.file("out.gguf");
-    const std::string old_text = "what was there before";
-    folder.write("out.gguf", old_text);
+    const std::string earlier = "what was there before";
+    folder.write("out.gguf", earlier);
     const Bytes data(1 << 20);
     // The process's limit on file sizes stands for the disk's end: write() fails in the middle of a tensor either way.
     rlimit before;
     REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
     const rlimit tight{100000, before.rlim_max};
-    const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+    const auto handler_before = std::signal(SIGXFSZ, SIG_IGN);
     REQUIRE(::setrlimit(RLIMIT_FSIZE, &tight) == 0);
     std::string gguf_message, folder_message;
     try {
@@ -152,10 +152,10 @@ TEST_SUITE("io") {
       folder_message = error.what();
     }
     ::setrlimit(RLIMIT_FSIZE, &before);
-    std::signal(SIGXFSZ, old_handler);
+    std::signal(SIGXFSZ, handler_before);
     CHECK(says(gguf_message, {path, "cannot write", "File too large"}));
     CHECK(says(folder_message, {"model.safetensors", "cannot write"}));
-    CHECK(std::filesystem::file_size(path) == old_text.size());
+    CHECK(std::filesystem::file_size(path) == earlier.size());
     CHECK(folder.count() == 2);
     CHECK(names_in(folder.file("hf")).empty());
   }

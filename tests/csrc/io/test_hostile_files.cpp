@@ -12,13 +12,13 @@ using namespace gemloupe::test;
 
 namespace {
 
-using Reader = std::function<std::vector<TensorInfo>(std::span<const uint8_t>, const std::string&)>;
+using Reader = std::function<std::vector<TensorEntry>(std::span<const uint8_t>, const std::string&)>;
 
 struct Outcome {
   int opened = 0, refused = 0, broken = 0;
 };
 
-bool inside(const TensorInfo& tensor, std::span<const uint8_t> file) {
+bool inside(const TensorEntry& tensor, std::span<const uint8_t> file) {
   const uintptr_t begin = reinterpret_cast<uintptr_t>(file.data()), at = reinterpret_cast<uintptr_t>(tensor.data);
   return at >= begin && at - begin <= file.size() && tensor.bytes <= file.size() - (at - begin);
 }
@@ -29,7 +29,7 @@ void attempt(const Reader& read, const Bytes& source, size_t size, Outcome& outc
   const std::span<const uint8_t> bytes(file.get(), size);
   try {
     volatile uint8_t touched = 0;
-    for (const TensorInfo& tensor : read(bytes, "hostile file")) {
+    for (const TensorEntry& tensor : read(bytes, "hostile file")) {
       outcome.broken += !inside(tensor, bytes);
       if (tensor.bytes > 0 && inside(tensor, bytes)) touched = uint8_t(tensor.data[0] ^ tensor.data[tensor.bytes - 1]);
     }

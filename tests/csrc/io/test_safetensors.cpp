@@ -22,7 +22,7 @@ Bytes counting(size_t n, uint8_t from) {
   std::iota(bytes.begin(), bytes.end(), from);
   return bytes;
 }
-bool holds(const TensorInfo* tensor, const Bytes& bytes) {
+bool holds(const TensorEntry* tensor, const Bytes& bytes) {
   return tensor != nullptr && tensor->bytes == bytes.size() && std::equal(bytes.begin(), bytes.end(), tensor->data);
 }
 std::string one_tensor(const char* name, int begin, int end) {

@@ -1,3 +1,4 @@
+// Over 400 lines: one case for each part of one contract, over both kinds of vocabulary and their files.
 #include <doctest/doctest.h>
 
 #include <algorithm>

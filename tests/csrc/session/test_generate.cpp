@@ -29,13 +29,13 @@ std::shared_ptr<const Tokenizer> letters() {
   return std::make_shared<const Tokenizer>(std::move(v));
 }
 
-std::shared_ptr<Session> new_session(const Model& m, int64_t context = 128) {
+std::shared_ptr<Session> fresh_session(const Model& m, int64_t context = 128) {
   return std::make_shared<Session>(session_of(m, 16, context));
 }
 
 Generation run(const Model& m, std::vector<std::vector<int32_t>> prompts, const GenerateOptions& options, int64_t context = 128) {
   std::vector<std::shared_ptr<Session>> sessions;
-  for (size_t i = 0; i < prompts.size(); ++i) sessions.push_back(new_session(m, context));
+  for (size_t i = 0; i < prompts.size(); ++i) sessions.push_back(fresh_session(m, context));
   Generation g(sessions, std::move(prompts), letters(), options);
   while (!g.done()) g.step();
   return g;
@@ -90,7 +90,7 @@ TEST_SUITE("generate") {
     for (size_t at = 3; at + 3 < whole.size() && at < 30; ++at) {
       const std::string stop = whole.substr(at, 3);
       o.stop = {"never seen", stop};
-      std::vector<std::shared_ptr<Session>> sessions{new_session(m)};
+      std::vector<std::shared_ptr<Session>> sessions{fresh_session(m)};
       Generation g(sessions, {{3}}, letters(), o);
       std::string streamed;
       while (!g.done())

@@ -1,0 +1,203 @@
+"""The two trained models that come with gemloupe, and the programs of training/ that made them."""
+
+import hashlib
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gemloupe as gl
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = ROOT / "python" / "gemloupe" / "models"
+NAMES = ("gem-mini", "gem-mini-dense")
+FACTOR = 2  # two float32 programs, each within reach of the exact values
+
+# Written for this test, so in no training text.
+PASSAGE = """The old captain closed the door behind him and stood for a moment without speaking. "I have seen her," he said at last,
+"and she will not come back to this house." My aunt laid down her needle. There was nothing in the room to be heard except the rain
+upon the glass, and the slow breathing of the dog before the fire.
+
+"Then we must go to her," said my aunt, "to-morrow, at six o'clock, before the others have risen." He looked at her with great surprise;
+for in twenty years she had not left the village, nor had she ever, so far as we knew, spoken of her sister without anger."""
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def folder(request):
+    return MODELS / request.param
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return gl.load(folder)
+
+
+@pytest.fixture(scope="module")
+def ids(model):
+    return [model.bos, *model.tokenizer.encode(PASSAGE)]
+
+
+@pytest.fixture(scope="module")
+def training():
+    """Modules of training/ by name; skips where torch or Transformers is missing."""
+    for needed in ("torch", "transformers", "tokenizers"):
+        pytest.importorskip(needed)
+    sys.path.insert(0, str(ROOT / "training"))
+    yield importlib.import_module
+    sys.path.remove(str(ROOT / "training"))
+
+
+def bits_per_byte(model, ids, text):
+    logits = np.asarray(model.run(ids).logits, np.float64)[:-1]
+    logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    return -logs[np.arange(len(logits)), ids[1:]].sum() / np.log(2) / len(text.encode())
+
+
+def test_files_are_whole_and_small(folder):
+    named = {line.split()[1]: line.split()[0] for line in (folder / "SHA256SUMS").read_text().splitlines()}
+    files = {path.name for path in folder.iterdir()} - {"SHA256SUMS"}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
+            "README.md"} <= files == set(named)
+    for name, digest in named.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
+    assert sum((MODELS / name / "model.safetensors").stat().st_size for name in NAMES) <= 32 << 20
+
+
+def test_has_every_part_of_gemma_4(folder):
+    config = json.loads((folder / "config.json").read_text())
+    kinds = config["layer_types"]
+    assert config["model_type"] == "gemma4_text" and config["dtype"] == "bfloat16"
+    assert set(kinds) == {"sliding_attention", "full_attention"} == set(kinds[-config["num_kv_shared_layers"]:])
+    assert config["attention_k_eq_v"] and config["hidden_size_per_layer_input"] and config["final_logit_softcapping"] == 30.0
+    assert config["enable_moe_block"] is (folder.name == "gem-mini")
+    assert config["max_position_embeddings"] >= 512 and 2000 <= config["vocab_size"] <= 5000
+    if config["enable_moe_block"]:
+        assert 8 <= config["num_experts"] <= 16 and config["top_k_experts"] == 2
+
+
+def test_layer_scalars_and_router_scales_were_learned(folder):
+    values = gl.reference.tensors(folder)
+    scalars = [x.item() for name, x in values.items() if name.endswith("layer_scalar")]
+    assert len(scalars) == 6 and all(x != 1 for x in scalars)
+    scales = [x for name, x in values.items() if name.endswith("per_expert_scale")]
+    assert len(scales) == (6 if folder.name == "gem-mini" else 0) and all(np.ptp(x) > 0 for x in scales)
+
+
+def test_agrees_with_transformers(model, folder, ids):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    judge = transformers.Gemma4ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        want = judge(torch.tensor([ids]), use_cache=False).logits[0].numpy()
+    reach = gl.reference.reach(*gl.reference.load(folder), ids)["logits"]
+    assert np.abs(np.asarray(model.run(ids, arithmetic="exact").logits) - want).max() <= FACTOR * reach
+
+
+def test_agrees_with_the_oracle(model, folder, ids):
+    config, weights = gl.reference.load(folder)
+    reach = gl.reference.reach(config, weights, ids)["logits"]
+    want = gl.reference.run(config, weights, ids)["logits"]
+    assert np.abs(np.asarray(model.run(ids, arithmetic="exact").logits) - want).max() <= reach
+
+
+@pytest.mark.parametrize("place", ["x.gguf", "folder/"])
+def test_saved_again_is_the_same(model, ids, tmp_path, place):
+    path = str(tmp_path) + "/" + place
+    model.save(path)
+    assert np.array_equal(gl.load(path).run(ids).logits, model.run(ids).logits)
+
+
+def test_tokenizer_is_the_package_s(folder, model):
+    tokenizers = pytest.importorskip("tokenizers")
+    theirs = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in (PASSAGE, "  two\t\tspaces \n\n\n\n", "naïve Ωμέγα 東京 🙂", "it's 1234.56; <bos> \"'Tis!\""):
+        want = theirs.encode(text, add_special_tokens=False).ids
+        assert model.tokenizer.encode(text) == want and theirs.decode(want, skip_special_tokens=False) == text
+
+
+def test_has_learned_english(model, ids):
+    """Below what the order-5 model needs for whole books, on a passage nobody has read; word order is worth a bit a byte."""
+    bits = bits_per_byte(model, ids, PASSAGE)
+    assert bits < 1.928  # training/compressors.py, validation books
+    words = PASSAGE.split()
+    np.random.default_rng(0).shuffle(words)
+    shuffled = " ".join(words)
+    assert bits_per_byte(model, [model.bos, *model.tokenizer.encode(shuffled)], shuffled) > bits + 0.4
+
+
+def test_measured_below_the_compressors(folder):
+    found = json.loads((ROOT / "training" / "runs" / f"{folder.name}.json").read_text(encoding="utf-8"))
+    assert found["bits_per_byte"] < min(found["compressors"].values())
+    assert found["bytes"] == 2699110 or found["fraction"] < 1
+
+
+def test_experts_live_and_differ(ids):
+    """No dead expert on one passage, and letters and punctuation go to different experts by more than chance."""
+    model = gl.load(MODELS / "gem-mini")
+    run = model.run(ids, record="layers.*.moe.route.experts")
+    experts = model.config.layers[0].experts
+    letter = np.array([model.tokenizer.decode([i]).strip()[:1].isalpha() for i in ids[1:]])
+    rng = np.random.default_rng(0)
+
+    def apart(chosen, of_kind):
+        counts = [np.bincount(chosen[kind].ravel(), minlength=experts) / chosen[kind].size for kind in (of_kind, ~of_kind)]
+        return np.abs(counts[0] - counts[1]).sum()
+
+    for layer in range(len(model.config.layers)):
+        chosen = np.asarray(run[f"layers.{layer}.moe.route.experts"])[1:]
+        assert len(np.unique(chosen)) >= experts - 2, f"layer {layer}: of {experts} experts only {np.unique(chosen)}"
+        by_chance = [apart(chosen, rng.permutation(letter)) for _ in range(50)]
+        assert apart(chosen, letter) > max(by_chance), f"layer {layer}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_training_forward_is_transformers(training, name):
+    """Same logits and same gradients, from random weights, past the sliding window."""
+    import torch
+
+    architecture, forward = training("architecture"), training("forward")
+    model = architecture.fresh(name)
+    ids = torch.randint(4, 2048, (2, 150), generator=torch.Generator().manual_seed(1))
+    found = []
+    for compute in (lambda: model(ids, use_cache=False).logits, lambda: forward.forward(model, ids)[0]):
+        logits = compute()
+        torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten()).backward()
+        found.append((logits.detach(), {key: p.grad for key, p in model.named_parameters() if p.grad is not None}))
+        model.zero_grad(set_to_none=True)
+    (want, want_grads), (got, got_grads) = found
+    bound = 256**0.5 * 2**-24 * 100  # sums of 256, some hundred operations deep
+    assert (got - want).abs().max() <= bound * want.abs().max()
+    assert want_grads.keys() == got_grads.keys()
+    for key, grad in want_grads.items():
+        assert (got_grads[key] - grad).norm() <= bound * grad.norm(), key
+
+
+def test_the_context_model_is_a_causal_probability(training):
+    compressors = training("compressors")
+    text = b"the cat sat on the mat, and the rat sat on the cat; the bat sat on " * 3
+    last = [compressors.probabilities(text + bytes([byte]))[-1] for byte in range(256)]
+    assert abs(sum(last) - 1) < 1e-9 and min(last) > 0
+    assert np.array_equal(compressors.probabilities(text)[:40], compressors.probabilities(text[:40]))
+
+
+def test_batches_go_on_where_they_stopped(training):
+    data = training("data")
+    stream = np.arange(5000, dtype=np.uint16)
+    source = data.batches(stream, rows=4, length=32, seed=3, step=0)
+    taken = [next(source) for _ in range(60)]  # more than one epoch of 38
+    for step in (0, 5, 37, 38, 59):
+        assert np.array_equal(next(data.batches(stream, 4, 32, 3, step)), taken[step])
+    first = np.concatenate([batch[:, 1:].ravel() for batch in taken[:38]])
+    assert len(np.unique(first)) == len(first), "an epoch reads nothing twice"
+
+
+def test_the_optimizer_steps_along_orthogonal_matrices(training):
+    import torch
+
+    optimizer = training("optimizer")
+    torch.manual_seed(0)
+    step = optimizer.orthogonal(torch.randn(3, 24, 40))
+    values = torch.linalg.svdvals(step)
+    assert 0.5 < values.min() and values.max() < 1.5

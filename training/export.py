@@ -1,0 +1,223 @@
+"""Makes the folder that ships: python/gemloupe/models/NAME, from what train.py saved.
+
+    python training/export.py gem-mini                    weights, tokenizer, evaluation, card, picture, checksums
+    python training/export.py gem-mini --card             the card, picture and checksums again, from training/runs/gem-mini.json
+
+An ordinary Hugging Face folder: config.json, model.safetensors in bfloat16, tokenizer.json, tokenizer_config.json,
+generation_config.json, README.md and SHA256SUMS. What is measured is the exported, rounded model.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+
+import torch
+from architecture import BOS, EOS, MODELS, PAD, fresh, parameter_counts
+from data import ROOT, WORK, tokens
+from evaluate import KINDS, PROMPTS, STRIDE, load, measure, sample
+from tokenizer import tokenizer_path
+
+RUNS = ROOT / "training" / "runs"
+FOLDERS = ROOT / "python" / "gemloupe" / "models"
+
+
+def save_weights(name: str, state: dict, folder: Path) -> None:
+    """The Hugging Face folder without card and checksums."""
+    model = fresh(name)
+    model.load_state_dict(state["model"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        path.unlink()
+    model.to(torch.bfloat16).save_pretrained(folder)
+    shutil.copy(tokenizer_path(), folder / "tokenizer.json")
+    settings = dict(tokenizer_class="PreTrainedTokenizerFast", bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>",
+                    add_bos_token=True, clean_up_tokenization_spaces=False, model_max_length=model.config.max_position_embeddings)
+    generation = dict(bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, do_sample=True, temperature=0.8, top_k=64, top_p=0.95)
+    for file, content in (("tokenizer_config.json", settings), ("generation_config.json", generation)):
+        (folder / file).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def save_curve(name: str, source: Path, steps: int) -> list[dict]:
+    """The run's curve up to a step, committed, without the experts' shares but for the last.
+
+    A step that was done twice, since the run stopped before it had been saved, counts as it was done last.
+    """
+    lines: list[dict] = []
+    for line in map(json.loads, source.read_text().splitlines()):
+        while lines and lines[-1]["step"] >= line["step"] and not (lines[-1]["step"] == line["step"] and "tokens" not in line):
+            lines.pop()
+        if line["step"] <= steps:
+            lines.append(line)
+    for line in lines[:-1]:
+        line.pop("shares", None)
+    RUNS.mkdir(exist_ok=True)
+    (RUNS / f"{name}.curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return lines
+
+
+def picture(routing: dict) -> str:
+    """SVG: for every layer a map of kinds of token by experts; the darker, the more of the kind's choices go to the expert."""
+    cell, left, top, gap = 20, 170, 44, 26
+    layers, experts = len(routing["load"]), len(routing["load"][0])
+    rows = [kind for kind, tokens in zip(range(len(KINDS)), routing["tokens_of_kind"]) if tokens]
+    height = top + layers * (len(rows) * cell + gap)
+    width = left + experts * cell + 16
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
+           f'<rect width="{width}" height="{height}" fill="white"/>',
+           f'<text x="{left}" y="18">experts; white: never chosen by this kind of token,</text>',
+           f'<text x="{left}" y="34">black: a third of its choices and more</text>']
+    for layer in range(layers):
+        y0 = top + layer * (len(rows) * cell + gap)
+        out.append(f'<text x="6" y="{y0 + 14}" font-weight="bold">layer {layer}</text>')
+        for row, kind in enumerate(rows):
+            y = y0 + row * cell + (gap - 8)
+            out.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{KINDS[kind]}</text>')
+            for expert, share in enumerate(routing["share_by_kind"][layer][kind]):
+                shade = round(255 * (1 - math.sqrt(min(1, 3 * share))))
+                out.append(f'<rect x="{left + expert * cell}" y="{y}" width="{cell - 1}" height="{cell - 1}" '
+                           f'fill="rgb({shade},{shade},{shade})" stroke="#ccc" stroke-width="0.5"/>')
+    return "\n".join([*out, "</svg>", ""])
+
+
+def curve_table(lines: list[dict]) -> str:
+    """Some rows of the curve: about ten, and all where the validation was read."""
+    chosen = [line for line in lines if "valid" in line]
+    chosen = chosen[::max(1, len(chosen) // 10)] + ([chosen[-1]] if len(chosen) > 1 and (len(chosen) - 1) % max(1, len(chosen) // 10) else [])
+    rows = [f"| {line['step']} | {line['valid']:.3f} |" for line in chosen]
+    return "\n".join(["| step | validation, nats a token (a sample) |", "| ---: | ---: |", *rows])
+
+
+def card(name: str, found: dict) -> str:
+    twin = next(other for other in MODELS if other != name)
+    counts, beaten, training = found["parameters"], found["compressors"], found["training"]
+    what = ("16 experts, two of them for each token, beside a dense MLP" if "routing" in found else
+            "no experts: its MLP is wider by what two experts compute, so a token costs as many multiplications")
+    table = "\n".join(f"| {title} | {bits:.3f} |" for title, bits in found["books"].items())
+    text = f"""---
+license: apache-2.0
+language: en
+library_name: transformers
+pipeline_tag: text-generation
+---
+
+# {name}
+
+A small language model with every part of the Gemma 4 text architecture, trained from nothing, so that one can look into something that
+has learned: per-layer embeddings (width 16), sliding layers (window 128) and full layers, the last two layers reading earlier
+layers' caches, keys that serve as values in full layers, layer scalars, a soft cap of 30, and {what}.
+Its twin is {twin}. It is no model of Google's and holds none of Gemma's weights or vocabulary.
+
+    import gemloupe as gl
+    model = gl.load("{name}")
+
+Transformers loads the folder as any other: `Gemma4ForCausalLM.from_pretrained(folder)`.
+
+| parameters | |
+| --- | ---: |
+| outside the embeddings | {counts['outside']:,} |
+| of these, used by one token | {counts['active_outside']:,} |
+| embedding, tied with the head (vocabulary of 2048) | {counts['embedding']:,} |
+| per-layer embeddings | {counts['per_layer_embedding']:,} |
+
+## How well it foretells
+
+Bits a byte of the validation books ({found['bytes']:,} bytes{'' if found['fraction'] == 1 else f": the first {found['fraction']:.0%} of each book"}), windows of {found['context']} tokens:
+
+| | bits a byte |
+| --- | ---: |
+| gzip -9 | {beaten['gzip -9']:.3f} |
+| xz -9 | {beaten['xz -9']:.3f} |
+| order-5 context model (Kneser-Ney, adaptive: training/compressors.py) | {beaten['order 5']:.3f} |
+| **{name}** | **{found['bits_per_byte']:.3f}** |
+
+The compressors know nothing before they begin; the model has read {training['tokens'] * 3.12 / 1e6:.0f} MB of other books.
+
+| book | bits a byte |
+| --- | ---: |
+{table}
+
+## Training
+
+Data: 178 English books by 54 authors, public domain (first published by 1925), 64 MB; seven other books for validation. The tokenizer
+was trained on the same 178 books: BPE with byte fallback, 2048 pieces. No evaluation data was read.
+
+Recipe (training/train.py): {training['steps']:,} steps of {training['tokens'] // training['steps']:,} tokens, {training['tokens']:,} tokens in all,
+{training['epochs']:.2f} passes over the books; windows of {training['length']} tokens; Muon for matrices, AdamW for the rest, a warm-up of 60
+steps, a constant rate, and a linear fall to zero over the last {training['anneal']} steps; multiplications in bfloat16, everything else in
+float32{'; Switch load-balancing loss 0.01 and z-loss 0.001' if 'routing' in found else ''}. On {training['device']}.
+
+{curve_table(found['curve'])}
+"""
+    if "routing" in found:
+        routing = found["routing"]
+        text += f"""
+## Experts
+
+The least used expert of any layer takes {routing['least_load']:.1%} of the choices, the most used one {routing['most_load']:.1%}; even would be
+{1 / 16:.1%}. What the choice of an expert tells about the kind of token, in bits, by layer: {', '.join(f'{x:.2f}' for x in routing['bits_about_kind'])}.
+
+![which kinds of token go to which experts](routing.svg)
+"""
+    text += """
+## Samples
+
+Temperature 0.7, not chosen among several:
+
+""" + "\n\n".join("> " + text_.replace("\n", "\n> ") for text_ in found["samples"]) + f"""
+
+## Limits
+
+It writes old-fashioned English that keeps its grammar for a clause or two and means nothing; it knows no facts, follows no
+instructions and has no chat format. It learned windows of {training['length']} tokens, though its positions reach 512. It repeats the
+attitudes of books of the nineteenth century.
+
+## Licence
+
+Apache-2.0, like gemloupe. SHA256SUMS holds the files' checksums.
+"""
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("name", choices=MODELS)
+    parser.add_argument("--card", action="store_true", help="only the card, from what was measured before")
+    parser.add_argument("--fraction", type=float, default=1.0, help="of each validation book that is measured")
+    parser.add_argument("--stride", type=int, default=STRIDE)
+    parser.add_argument("--state", help="annealed.pt or state.pt; else the first of them that is there")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    folder, measured = FOLDERS / args.name, RUNS / f"{args.name}.json"
+    if not args.card:
+        work = WORK / args.name
+        path = work / args.state if args.state else next(work / f for f in ("annealed.pt", "state.pt") if (work / f).exists())
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        save_weights(args.name, state, folder)
+        curve = save_curve(args.name, work / "curve.jsonl", state["step"])
+        model, tokenizer = load(folder)
+        found = measure(model, tokenizer, args.fraction, state["arguments"]["length"], args.stride)
+        asked = state["arguments"]
+        last = max((line for line in curve if "tokens" in line), key=lambda line: line["step"])
+        read = last["tokens"] * state["step"] // last["step"]
+        found |= dict(
+            parameters=parameter_counts(model), samples=[sample(model, tokenizer, prompt, seed=i) for i, prompt in enumerate(PROMPTS)],
+            training=dict(steps=state["step"], tokens=read, epochs=round(read / len(tokens("train")), 3), length=asked["length"],
+                          anneal=asked["anneal"], device="one processor core" if asked["device"] == "cpu" else "a GPU"),
+            curve=[dict(step=line["step"], valid=line["valid"]) for line in curve if "valid" in line])
+        measured.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
+    found = json.loads(measured.read_text(encoding="utf-8"))
+    if "routing" in found:
+        (folder / "routing.svg").write_text(picture(found["routing"]))
+    (folder / "README.md").write_text(card(args.name, found), encoding="utf-8")
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.iterdir())
+            if path.name != "SHA256SUMS"]
+    (folder / "SHA256SUMS").write_text("".join(sums))
+    print(args.name, found["bits_per_byte"], "bits a byte;", found["compressors"])
+
+
+if __name__ == "__main__":
+    main()
