@@ -109,12 +109,16 @@ class Training:
         self.optimizer.step(scale)
         return {key: value.detach() for key, value in record.items()}
 
-    def validation(self, stream) -> float:
-        """Mean nats a token of the same few batches of the validation text; evaluate.py reads all of it."""
+    def validation(self, stream) -> dict:
+        """Of the same few batches of the validation text: mean nats a token, and the experts' shares. evaluate.py reads all of it."""
         source = batches(stream, self.rows, self.args.length, 1, 0)
         # With gradients, though none is asked for: without them all would be compiled a second time.
-        found = [self.loss(torch.from_numpy(next(source)).to(self.args.device))[0].item() for _ in range(VALIDATION_BATCHES)]
-        return sum(found) / len(found)
+        found = [self.loss(torch.from_numpy(next(source)).to(self.args.device)) for _ in range(VALIDATION_BATCHES)]
+        record = dict(valid=sum(entropy.item() for entropy, *_ in found) / len(found))
+        if len(found[0]) > 1:
+            shares = sum(shares.detach() for *_, shares in found) / len(found)
+            record["shares"] = [[round(x, 4) for x in layer] for layer in shares.tolist()]
+        return record
 
     def save(self, name: str) -> None:
         state = dict(model=self.model.state_dict(), optimizer=self.optimizer.state_dict(), rng=torch.get_rng_state(), step=self.step,
@@ -158,15 +162,13 @@ def main() -> None:
             written |= {key: value.item() for key, value in record.items() if key != "shares"}
             if "shares" in record:
                 written |= dict(least=record["shares"].min().item(), most=record["shares"].max().item())
-                if run.step % 200 == 0:
-                    written |= dict(shares=[[round(x, 4) for x in layer] for layer in record["shares"].tolist()])
             if run.step % 200 == 0:
-                written |= dict(valid=run.validation(held_out))
+                written |= run.validation(held_out)
             run.log(written)
         if not args.anneal and time.monotonic() - saved > 60 * args.save_minutes:
             run.save("state.pt")
             saved = time.monotonic()
-    run.log(dict(step=run.step, seconds=time.monotonic() - began, valid=run.validation(held_out), annealed=bool(args.anneal)))
+    run.log(dict(step=run.step, seconds=time.monotonic() - began, annealed=bool(args.anneal)) | run.validation(held_out))
     if not args.anneal:
         run.save("state.pt")
     elif not asked_to_stop:

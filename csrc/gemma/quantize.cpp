@@ -36,8 +36,8 @@ Model quantize(const Model& model, const std::vector<Quantization>& rules, const
   for (const auto& [name, w] : model.graph->weights())
     if (is_matrix(*w)) matrices.push_back(name);
   for (const Quantization& rule : rules)
-    check(std::any_of(matrices.begin(), matrices.end(), [&](const std::string& n) { return matches(rule.pattern, n); }),
-          "quantize: no matrix matches \"", rule.pattern, "\"", did_you_mean(rule.pattern, matrices));
+    if (std::none_of(matrices.begin(), matrices.end(), [&](const std::string& n) { return matches(rule.pattern, n); }))
+      throw std::invalid_argument(text("quantize: no matrix matches \"", rule.pattern, "\"", did_you_mean(rule.pattern, matrices)));
   Weights weights = model.graph->weights();
   for (const std::string& name : matrices)
     for (const Quantization& rule : rules) {

@@ -39,7 +39,8 @@ void Graph::add(const NodeSpec& spec) {
   std::vector<Type> types;
   for (const auto& input : spec.inputs) {
     const int v = find(input);
-    check(v >= 0, spec.name, ": its input \"", input, "\" is no value of the graph so far", did_you_mean(input, value_names()));
+    if (v < 0)
+      throw std::invalid_argument(text(spec.name, ": its input \"", input, "\" is no value of the graph so far", did_you_mean(input, value_names())));
     node.inputs.push_back(v);
     types.push_back(values_[v].type);
   }
@@ -75,7 +76,7 @@ int Graph::find(std::string_view value) const {
 
 int Graph::value(std::string_view name) const {
   const int v = find(name);
-  check(v >= 0, "there is no value \"", name, "\"", did_you_mean(name, value_names()));
+  if (v < 0) throw std::invalid_argument(text("there is no value \"", name, "\"", did_you_mean(name, value_names())));
   return v;
 }
 
