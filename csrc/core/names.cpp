@@ -94,6 +94,8 @@ bool matches(std::string_view pattern, std::string_view name) {
 }
 
 std::string did_you_mean(std::string_view name, const std::vector<std::string>& known) {
+  const std::string prefix = std::string(name) + ".";
+  if (std::any_of(known.begin(), known.end(), [&](const std::string& k) { return k.starts_with(prefix); })) return ", did you mean " + prefix + "*?";
   std::vector<std::pair<int, const std::string*>> near;
   for (const auto& k : known)
     if (const int d = distance(name, k); d <= std::max<int>(2, static_cast<int>(name.size()) / 3)) near.push_back({d, &k});

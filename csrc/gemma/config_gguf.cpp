@@ -69,7 +69,10 @@ Config config_from_gguf(const Checkpoint& file) {
   c.experts = keys.integer("expert_count", 0);
   c.experts_used = keys.integer("expert_used_count", 0);
   c.expert_width = keys.integer("expert_feed_forward_length", 0);
-  const auto id = [&](const char* key) { return static_cast<int32_t>(file.integer(std::string("tokenizer.ggml.") + key).value_or(-1)); };
+  const auto id = [&](const char* key) {
+    const int64_t i = file.integer(std::string("tokenizer.ggml.") + key).value_or(-1);
+    return i >= 0 && i < c.vocabulary ? static_cast<int32_t>(i) : -1;
+  };
   c.bos = id("bos_token_id");
   c.eos = id("eos_token_id");
   c.pad = id("padding_token_id");
@@ -82,11 +85,12 @@ Config config_from_gguf(const Checkpoint& file) {
   const auto kv_heads = keys.each("attention.head_count_kv", layers, heads[0]);
   const auto ffn = keys.each("feed_forward_length", layers);
   const int64_t window = keys.integer("attention.sliding_window", 0);
-  const int64_t key_length = keys.integer("attention.key_length", heads[0] ? c.hidden / heads[0] : 0);
+  const int64_t key_length = keys.integer("attention.key_length", heads[0] > 0 ? c.hidden / heads[0] : 0);
   // Older Gemma 3 files say neither which layers slide nor their base: every sixth is full, and sliding ones use 10000.
   std::vector<int64_t> sliding;
   const auto pattern = file.integers(keys.prefix + "attention.sliding_window_pattern");
-  const bool flags = pattern && pattern->size() > 1;
+  const auto stated = file.metadata.find(keys.prefix + "attention.sliding_window_pattern");
+  const bool flags = pattern && stated->second.index() >= MetaValue(std::vector<bool>()).index();  // a list, not a number
   const int64_t period = pattern && !flags ? pattern->front() : 6;
   demand(period >= 1, keys.at("attention.sliding_window_pattern"), " must be at least 1, got ", period);
   demand(!flags || static_cast<int64_t>(pattern->size()) >= layers, keys.at("attention.sliding_window_pattern"), " has ",
@@ -120,6 +124,7 @@ Config config_from_gguf(const Checkpoint& file) {
                " entries, the head has ", layer.head_dim / 2, " pairs");
         rotated = std::find_if(factors.begin(), factors.end(), [](float f) { return f > 1e20f; }) - factors.begin();
         rotated = std::min(rotated, layer.head_dim / 2);
+        demand(rotated > 0, where, ": rope_freqs.weight lets no pair rotate");
         for (int64_t i = 0; i < layer.head_dim / 2; ++i)
           demand(i < rotated ? factors[i] == 1.0f : factors[i] > 1e20f, where, ": rope_freqs.weight[", i, "] is ", factors[i],
                  "; Gemma 4 has ones, then 1e30");
@@ -131,10 +136,8 @@ Config config_from_gguf(const Checkpoint& file) {
     layer.keys_are_values = four && layer.full && !file.find(text("blk.", l, ".attn_v.weight"));
     c.layers.push_back(layer);
   }
-  // Gemma 3's query scale is not in the files: 1 / sqrt(head width), but for the 27B, whose heads are narrower than hidden / heads.
   if (!four) {
-    const bool big = layers == 62 && key_length == 128;
-    c.attention_scale = static_cast<float>(1.0 / std::sqrt(big ? static_cast<double>(c.hidden) / heads[0] : static_cast<double>(key_length)));
+    c.attention_scale = static_cast<float>(unstated_query_scale(layers, c.hidden, heads[0], key_length));
     if (const auto scale = file.number(keys.prefix + "attention.scale")) c.attention_scale = static_cast<float>(*scale);
   }
   const int64_t shared = four ? keys.integer("attention.shared_kv_layers", 0) : 0;

@@ -72,6 +72,7 @@ RopeConfig rope_of(const json& given, const std::string& where, int64_t head_dim
     const double part = r.number("partial_rotary_factor", 1.0);
     demand(part >= 0 && part <= 1, where, ": partial_rotary_factor must be 0 to 1, got ", part);
     rope.rotated = static_cast<int64_t>(part * static_cast<double>(head_dim) / 2);
+    demand(rope.rotated > 0, where, ": partial_rotary_factor ", part, " lets no pair of ", head_dim / 2, " rotate");
   }
   return rope;
 }
@@ -138,6 +139,7 @@ Config config_from_json(const std::string& config_json, const std::string& gener
   const int64_t window = r.integer("sliding_window", three ? 4096 : 512);
   const int64_t heads = r.integer("num_attention_heads", 8), kv_heads = r.integer("num_key_value_heads", 4);
   const int64_t head_dim = r.integer("head_dim", 256), ffn = r.integer("intermediate_size", 9216);
+  demand(ffn >= 1 && ffn <= int64_t{1} << 22, where, ": intermediate_size must be 1 to ", int64_t{1} << 22, ", got ", ffn);
   const int64_t shared = four ? r.integer("num_kv_shared_layers", 0) : 0;
   demand(shared >= 0 && shared < layers, where, ": num_kv_shared_layers must be 0 to ", layers - 1, ", got ", shared);
   const bool same_kv = four && r.flag("attention_k_eq_v", unified);
@@ -152,6 +154,7 @@ Config config_from_json(const std::string& config_json, const std::string& gener
   const json none = json::object();
   const json* nested = r.find("rope_parameters");
   const bool by_kind = nested && (nested->contains("full_attention") || nested->contains("sliding_attention"));
+  demand(!nested || by_kind || nested->empty(), where, ": rope_parameters must name full_attention and sliding_attention");
   for (int64_t l = 0; l < layers; ++l) {
     LayerConfig layer;
     if (kinds) {
@@ -243,7 +246,13 @@ std::string config_to_json(const Config& c) {
     json o{{"rope_type", r.kind}, {"rope_theta", r.theta}};
     if (r.kind != "default" && r.factor != 1.0f) o["factor"] = r.factor;
     if (r.kind == "linear") o["factor"] = r.factor;
-    if (r.kind == "proportional") o["partial_rotary_factor"] = 2.0 * static_cast<double>(r.rotated) / static_cast<double>(head_dim);
+    if (r.kind == "proportional") {
+      // Readers truncate the product with the head width: the factor must not lie below what gives these pairs.
+      const double width = static_cast<double>(head_dim), pairs = static_cast<double>(r.rotated);
+      double part = 2 * pairs / width;
+      while (part * width / 2 < pairs) part = std::nextafter(part, 2.0);
+      o["partial_rotary_factor"] = part;
+    }
     return o;
   };
   // The values most layers have stand at the top; where another layer differs it says so itself.

@@ -1,6 +1,7 @@
 // From files to a model: which tensor is which weight, checked against the configuration before anything runs.
 #include <cstring>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "csrc/core/error.h"
 #include "csrc/gemma/model.h"
@@ -62,12 +63,40 @@ std::shared_ptr<const Weight> weight_of(const Checkpoint& file, const TensorEntr
       for (int64_t i = 0; i < spec.cols; ++i) values[i] += 1.0f;
     return std::make_shared<const Weight>(std::move(v));
   }
+  // Kernels read numbers where the type would lie; files may put them anywhere.
+  constexpr uintptr_t kAligned = 8;
+  const uintptr_t most = t.type == "F64" ? kAligned : t.type == "F32" ? 4 : t.type == "F16" || t.type == "BF16" ? 2 : 1;
+  if (reinterpret_cast<uintptr_t>(w.data) % most) {
+    uint8_t* memory = nullptr;
+    Weight copy = allocate_weight(w.format, w.rows, w.cols, memory);
+    copy.experts = w.experts;
+    std::memcpy(memory, w.data, t.bytes);
+    return std::make_shared<const Weight>(std::move(copy));
+  }
   return std::make_shared<const Weight>(std::move(w));
 }
 
-// NVFP4's factor for a whole tensor, or for each expert, lies beside the weight: "x.weight" has "x.scale".
+// Packed checkpoints of other programs: their numbers mean nothing without the scales beside them.
+void refuse_packed(const Checkpoint& file) {
+  if (!file.quantization_config_json.empty()) {
+    const nlohmann::json j = nlohmann::json::parse(file.quantization_config_json, nullptr, false);
+    const nlohmann::json* named = j.is_object() && j.contains("quantization") && j["quantization"].is_object() ? &j["quantization"] : &j;
+    std::string method = "unknown";
+    for (const char* key : {"quant_algo", "quant_method"})
+      if (named->is_object() && named->contains(key) && (*named)[key].is_string()) method = (*named)[key].get<std::string>();
+    throw Error(text(file.path, ": the checkpoint is quantized (quantization_config, method ", method,
+                     "), which is not read yet; take the unquantized checkpoint, or a GGUF file, and quantize here"));
+  }
+  for (const TensorEntry& t : file.tensors)
+    for (const char* end : {".weight_scale", ".weight_scale_inv", ".weight_scale_2", ".weight_packed", ".qweight"})
+      demand(!t.name.ends_with(end), file.path, ": the tensor ", t.name, " belongs to a quantized checkpoint, which is not read yet; take the "
+             "unquantized checkpoint, or a GGUF file, and quantize here");
+}
+
+// NVFP4's factor for a whole tensor, or for each expert, lies beside the weight: "x.weight" has "x.scale". For the experts' last
+// matrices that is the tensor which also holds the router's scale per expert: moe.route, which multiplies the same values.
 void add_output_scale(const Checkpoint& file, const std::string& name, Weight& w) {
-  if (w.format->name() != "NVFP4" || !name.ends_with(".weight")) return;
+  if (w.format->name() != "NVFP4" || !name.ends_with(".weight") || name.ends_with("ffn_down_exps.weight")) return;
   const TensorEntry* t = file.find(name.substr(0, name.size() - 6) + "scale");
   if (!t) return;
   demand(t->type == "F32" && (t->bytes == 4 || t->bytes == 4 * static_cast<uint64_t>(w.experts)), file.path, ": ", t->name,
@@ -185,6 +214,7 @@ Model load_model(const std::string& path) {
   if (file->kind == Checkpoint::Kind::gguf) {
     m.config = config_from_gguf(*file);
   } else {
+    refuse_packed(*file);
     demand(!file->config_json.empty(), path, ": there is no config.json beside the tensors, so the model's sizes are unknown");
     const std::string beside = std::filesystem::is_directory(path) ? path + "/config.json" : path + " (config.json beside it)";
     m.config = config_from_json(file->config_json, file->generation_config_json, beside);
@@ -193,10 +223,12 @@ Model load_model(const std::string& path) {
       const std::string name = std::filesystem::weakly_canonical(folder).filename().string();
       if (!name.empty()) m.config.name = name;
     }
-    // A checkpoint may bring a head of its own although its configuration does not say so.
+    // An untied head that no file brings was left out because it is the embedding.
     m.config.tied = m.config.tied || !(file->find("lm_head.weight") || file->find("language_model.lm_head.weight") ||
                                        file->find(text_prefix(*file) + "lm_head.weight"));
   }
+  for (auto* ids : {&m.config.suppress, &m.config.end_ids})
+    std::erase_if(*ids, [&](int32_t id) { return id < 0 || id >= m.config.vocabulary; });
   try {
     m.graph = std::make_shared<const Graph>(build_graph(m.config, Loader(*file, m.config).weights()));
   } catch (const std::invalid_argument& e) {

@@ -38,6 +38,7 @@ struct RandomOptions {
   int64_t layers = 0;          // 0: all; otherwise the first so many (their caches' sources included)
   int64_t vocabulary = 0;      // 0: the configuration's
   uint64_t seed = 0;
+  std::function<void()> poll = {};  // called between slabs of rows; may throw Interrupted
 };
 Model random_model(Config config, const RandomOptions& options);
 
@@ -46,10 +47,10 @@ struct Quantization {
   std::string pattern;
   std::function<Weight(const std::string& name, const Weight& w)> apply;
 };
-// A pattern that matches no matrix is an error. poll() is called between weights and may throw Interrupted.
+// A pattern that matches no matrix is an error. poll() is called between weights and may throw.
 Model quantize(const Model& model, const std::vector<Quantization>& rules, const std::function<void()>& poll = {});
-// Packs into a format, a slab of rows at a time.
-Weight repack(const Weight& w, std::shared_ptr<const Format> format);
+// Packs into a format, a slab of rows at a time; poll() is called between slabs and may throw.
+Weight repack(const Weight& w, std::shared_ptr<const Format> format, const std::function<void()>& poll = {});
 
 // Files that others read: llama.cpp and Transformers. Grids have no GGUF type and are written as F32 values. poll as above.
 void save_gguf(const Model& model, const std::string& path, const std::function<void()>& poll = {});

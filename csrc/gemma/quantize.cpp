@@ -6,7 +6,7 @@
 
 namespace gemloupe {
 
-Weight repack(const Weight& w, std::shared_ptr<const Format> format) {
+Weight repack(const Weight& w, std::shared_ptr<const Format> format, const std::function<void()>& poll) {
   uint8_t* memory = nullptr;
   const int64_t row_bytes = format->row_bytes(w.cols);
   Weight packed = allocate_weight(format, w.rows, w.cols, memory);
@@ -14,6 +14,7 @@ Weight repack(const Weight& w, std::shared_ptr<const Format> format) {
   constexpr int64_t kSlab = 256;
   std::vector<float> slab(static_cast<size_t>(std::min(kSlab, w.rows) * w.cols));
   for (int64_t row = 0; row < w.rows; row += kSlab) {
+    if (poll) poll();
     const Matrix<float> part(slab.data(), std::min(kSlab, w.rows - row), w.cols);
     w.format->unpack(w, row, part);
     const Weight one = format->pack(part);

@@ -81,9 +81,11 @@ Model random_model(Config config, const RandomOptions& options) {
         for (const LayerConfig& l : released.layers)
           if (l.full) last = l;
       }
-      last.cache_source = options.layers - 1;
       last.ffn_width = config.layers.back().ffn_width;
       config.layers.back() = last;
+      int64_t shared = 0;
+      for (int64_t l = 0; l < options.layers; ++l) shared += whole.layers[static_cast<size_t>(l)].cache_source != l;
+      share_caches(config, shared, "random");
     }
   }
   if (options.vocabulary) {
@@ -118,6 +120,7 @@ Model random_model(Config config, const RandomOptions& options) {
     constexpr int64_t kSlab = 256, kDistinct = 4096;
     std::vector<float> slab(static_cast<size_t>(std::min<int64_t>(kSlab, w.rows) * spec.cols));
     for (int64_t row = 0; row < w.rows; row += kSlab) {
+      if (options.poll) options.poll();
       const int64_t rows = std::min(kSlab, w.rows - row);
       if (row >= kDistinct) {
         std::copy_n(memory + (row - kDistinct) * row_bytes, rows * row_bytes, memory + row * row_bytes);
@@ -126,6 +129,7 @@ Model random_model(Config config, const RandomOptions& options) {
       const Matrix<float> part(slab.data(), rows, spec.cols);
       fill(spec, options.seed, row, part);
       const Weight packed = chosen->pack(part);
+      if (w.output_scale.empty()) w.output_scale = packed.output_scale;
       std::copy_n(packed.data, rows * row_bytes, memory + row * row_bytes);
     }
     weights[spec.name] = std::make_shared<const Weight>(std::move(w));

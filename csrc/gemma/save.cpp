@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "csrc/core/error.h"
+#include "csrc/gemma/config_parts.h"
 #include "csrc/gemma/model.h"
 #include "csrc/gemma/names.h"
 #include "csrc/io/ggml_types.h"
@@ -186,6 +187,18 @@ void refuse_inexpressible(const Config& c, const std::string& path) {
   check(!slides || slides->rope.kind == "default", path, ": sliding layers with rope scaling cannot be expressed in GGUF; save a folder");
 }
 
+// Whatever a GGUF file can state layer by layer must come back from the configuration that is written.
+void refuse_other_configuration(const Config& c, const std::string& folder) {
+  const Config back = config_from_json(config_to_json(c), "", folder);
+  for (size_t l = 0; l < c.layers.size(); ++l) {
+    const LayerConfig &a = c.layers[l], &b = back.layers[l];
+    check(a.full == b.full && a.window == b.window && a.heads == b.heads && a.kv_heads == b.kv_heads && a.head_dim == b.head_dim &&
+              a.cache_source == b.cache_source && a.keys_are_values == b.keys_are_values && a.ffn_width == b.ffn_width &&
+              a.rope.kind == b.rope.kind && a.rope.theta == b.rope.theta && a.rope.factor == b.rope.factor && a.rope.rotated == b.rope.rotated,
+          folder, ": layer ", l, " differs from the others in a way that config.json cannot express; save a GGUF file");
+  }
+}
+
 }  // namespace
 
 void save_gguf(const Model& model, const std::string& path, const std::function<void()>& poll) {
@@ -193,27 +206,36 @@ void save_gguf(const Model& model, const std::string& path, const std::function<
   refuse_inexpressible(model.config, path);
   const Config& c = model.config;
   std::vector<TensorToWrite> tensors;
+  const auto put = [&](const std::string& name, std::vector<int64_t> shape, const std::shared_ptr<const Weight>& w) {
+    const bool as_is = ggml_type(w->format->name()) != nullptr && w->format->name() != "F64";
+    tensors.push_back(tensor_of(name, std::move(shape), w, as_is, poll));
+    if (as_is && !w->output_scale.empty() && !name.ends_with("ffn_down_exps.weight"))
+      tensors.push_back({name.substr(0, name.size() - 6) + "scale", "F32", {static_cast<int64_t>(w->output_scale.size())},
+                         reinterpret_cast<const uint8_t*>(w->output_scale.data()), w->output_scale.size() * 4, w, {}});
+  };
   for (const WeightSpec& spec : weight_specs(c)) {
     if (spec.name.ends_with("moe.gate_up") && !model.graph->weights().count(spec.name)) {
       const std::string stem = spec.name.substr(0, spec.name.size() - 7), gguf = spec.gguf.substr(0, spec.gguf.size() - 19);
       for (const std::string part : {"gate", "up"}) {
         const auto w = model.graph->weights().at(stem + part);
-        tensors.push_back(tensor_of(gguf + part + "_exps.weight", {spec.experts, spec.rows / 2, spec.cols}, w, ggml_type(w->format->name()) != nullptr, poll));
+        put(gguf + part + "_exps.weight", {spec.experts, spec.rows / 2, spec.cols}, w);
       }
       continue;
     }
     auto w = model.graph->weights().at(spec.name);
     if (c.architecture == "gemma3" && spec.name.ends_with("attn.q_norm")) {
       // Readers scale queries by 1 / sqrt(head width); another scale goes into the norm that comes before.
-      const bool big = c.layers.size() == 62;
-      const double theirs = 1.0 / std::sqrt(big ? static_cast<double>(c.hidden / c.layers[0].heads) : static_cast<double>(spec.cols));
+      const double theirs = unstated_query_scale(static_cast<int64_t>(c.layers.size()), c.hidden, c.layers[0].heads, spec.cols);
       const double factor = c.attention_scale / theirs;
       if (std::fabs(factor - 1) > 1e-6) w = with_values(*w, [&](float v) { return static_cast<float>(v * factor); });
     }
-    tensors.push_back(tensor_of(spec.gguf, shape_of(spec), w, ggml_type(w->format->name()) != nullptr && w->format->name() != "F64", poll));
-    if (!w->output_scale.empty())
-      tensors.push_back({spec.gguf.substr(0, spec.gguf.size() - 6) + "scale", "F32", {static_cast<int64_t>(w->output_scale.size())},
-                         reinterpret_cast<const uint8_t*>(w->output_scale.data()), w->output_scale.size() * 4, w, {}});
+    if (spec.name.ends_with("moe.route")) {
+      // One tensor holds this scale and the last matrices' own.
+      const auto down = model.graph->weights().at(spec.name.substr(0, spec.name.size() - 5) + "down");
+      int64_t e = 0;
+      if (!down->output_scale.empty()) w = with_values(*w, [&](float v) { return v * down->scale_of_row(down->rows / down->experts * e++); });
+    }
+    put(spec.gguf, shape_of(spec), w);
   }
   if (c.architecture == "gemma4") {
     const auto full = std::find_if(c.layers.begin(), c.layers.end(), [](const LayerConfig& l) { return l.full; });
@@ -227,6 +249,8 @@ void save_gguf(const Model& model, const std::string& path, const std::function<
   // A file that was a GGUF keeps its own words, and the types it wrote them in.
   if (model.source && model.source->kind == Checkpoint::Kind::gguf) {
     Metadata kept(model.source->metadata.begin(), model.source->metadata.end());
+    // The query scale went into a norm; llama.cpp does not read this key for Gemma 3.
+    std::erase_if(kept, [](const auto& entry) { return entry.first == "gemma3.attention.scale"; });
     write_gguf(path, kept, tensors, model.source->metadata_types);
   } else {
     write_gguf(path, gguf_metadata(model), tensors);
@@ -240,6 +264,7 @@ void save_folder(const Model& model, const std::string& folder, const std::funct
   for (size_t l = 1; l < c.layers.size(); ++l)
     check(!three || (c.layers[l].head_dim == c.layers[0].head_dim && c.layers[l].kv_heads == c.layers[0].kv_heads), folder,
           ": Gemma 3 configurations have one head width for all layers");
+  refuse_other_configuration(c, folder);
   std::vector<TensorToWrite> tensors;
   bool halves = true;  // the stored type that most readers will load in
   for (const WeightSpec& spec : weight_specs(c)) {

@@ -35,6 +35,14 @@ std::vector<bool> needed(const Graph& graph, const std::vector<bool>& wanted, co
   return run;
 }
 
+// A given value may come flat, but where a dimension is open only its full shape says what is what.
+bool fits(const Tensor& tensor, const Type& type) {
+  if (type.width() != kAny) return tensor.width() == type.width();
+  bool same = tensor.shape().size() == type.shape.size();
+  for (size_t d = 0; same && d < type.shape.size(); ++d) same = type.shape[d] == kAny || tensor.shape()[d] == type.shape[d];
+  return same;
+}
+
 void check_replacement(const Type& type, const std::string& name, const Tensor& before, const Tensor& after, const char* who) {
   check(after.dtype() == before.dtype(), name, ": the ", who, " must give ", to_string(type), ", got another dtype");
   bool same = after.rows() == before.rows() && after.shape().size() == before.shape().size();
@@ -94,9 +102,10 @@ std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& 
   for (const auto& [name, tensor] : step.given) {
     const int v = graph.value(name);
     const Type& type = values[v].type;
-    check(tensor.dtype() == type.dtype && tensor.rows() == extent(type) && (type.width() == kAny || tensor.width() == type.width()),
-          "given ", name, ": expected ", to_string(type), " for ", extent(type), " rows, got ", tensor.rows(), " rows of ", tensor.width());
-    held[v] = tensor;
+    check(type.extent != Extent::keys, "given ", name, ": what a cache holds cannot be brought along; give or edit what is written into it");
+    check(tensor.dtype() == type.dtype && tensor.rows() == extent(type) && fits(tensor, type), "given ", name, ": expected ", to_string(type),
+          " for ", extent(type), " rows, got ", tensor.rows(), " rows of ", tensor.width());
+    held[v] = type.width() == kAny ? tensor : tensor.reshaped(type.shape);
     look(v);
   }
   const std::vector<int32_t>* inputs[] = {&step.tokens, &step.positions, &step.wanted};

@@ -1,5 +1,7 @@
 #include "kernels/attention/attention.h"
 
+#include <cmath>
+
 #include "csrc/ops/fit.h"
 #include "csrc/ops/ops.h"
 
@@ -8,7 +10,10 @@ namespace {
 
 class Attention final : public Op {
  public:
-  Attention(int64_t window, float scale) : window_(window), scale_(scale) {}
+  Attention(int64_t window, float scale) : window_(window), scale_(scale) {
+    check(window >= 0, "attention: window must be a number of positions, or 0 for all, got ", window);
+    check(std::isfinite(scale), "attention: scale must be a number, got ", scale);
+  }
   std::string name() const override {
     return window_ ? text("attention(window=", window_, ", scale=", scale_, ")") : text("attention(scale=", scale_, ")");
   }

@@ -59,7 +59,7 @@ class GeluGateHalves final : public Op {
 
 class PleGate final : public Op {
  public:
-  explicit PleGate(int64_t layer) : layer_(layer) {}
+  explicit PleGate(int64_t layer) : layer_(layer) { check(layer >= 0, "ple_gate: layer must be 0 or more, got ", layer); }
   std::string name() const override { return text("ple_gate(layer=", layer_, ")"); }
   std::vector<Type> outputs(std::span<const Type> inputs, std::span<const Weight* const>) const override {
     check_inputs(inputs, 2, "gate, ple");

@@ -9,7 +9,7 @@ namespace {
 
 class Embed final : public Op {
  public:
-  Embed(float factor, std::vector<int64_t> shape) : factor_(factor), shape_(std::move(shape)) {}
+  Embed(float factor, std::vector<int64_t> shape) : factor_(factor), shape_(std::move(shape)) { check_shape(shape_, "embed"); }
   std::string name() const override { return factor_ == 1.0f ? "embed" : text("embed(factor=", factor_, ")"); }
 
   std::vector<Type> outputs(std::span<const Type> inputs, std::span<const Weight* const> weights) const override {

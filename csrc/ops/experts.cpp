@@ -20,7 +20,7 @@ const char* word(Routing routing) {
 
 class TopK final : public Op {
  public:
-  TopK(int64_t k, Routing routing) : k_(k), routing_(routing) {}
+  TopK(int64_t k, Routing routing) : k_(k), routing_(routing) { check(k >= 1, "top_k: k must be 1 or more experts, got ", k); }
   std::string name() const override { return text("top_k(k=", k_, ", ", word(routing_), ")"); }
 
   std::vector<Type> outputs(std::span<const Type> inputs, std::span<const Weight* const> weights) const override {
@@ -120,7 +120,8 @@ class CombineExperts final : public Op {
   void run(const Call& call) const override {
     const Tensor &x = call.inputs[0], &experts = call.inputs[1], &weights = call.inputs[2];
     const int64_t slots = experts.width(), width = call.outputs[0].width();
-    check(weights.width() == slots, "the router gave ", slots, " experts and ", weights.width(), " weights a row");
+    check(weights.width() == slots && x.shape()[0] == slots, "the router gave ", slots, " experts and ", weights.width(),
+          " weights a row, the experts ", x.shape()[0], " results");
     for (int64_t t = 0; t < x.rows(); ++t) {
       float* y = call.outputs[0].matrix().row(t);
       std::fill(y, y + width, 0.0f);

@@ -29,4 +29,13 @@ inline const float* vector_of(const Weight& w, int64_t n, const char* what) {
   return reinterpret_cast<const float*>(w.data);
 }
 
+// A shape that an op is told to give; empty means that the weight decides.
+inline void check_shape(std::span<const int64_t> shape, const char* op) {
+  int64_t width = 1;
+  for (int64_t d : shape) {
+    check(d >= 1 && d <= (1 << 24) && width <= (1LL << 31), op, ": a shape must have sizes of 1 to ", 1 << 24, ", got ", d);
+    width *= d;
+  }
+}
+
 }  // namespace gemloupe::ops

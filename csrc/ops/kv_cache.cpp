@@ -9,7 +9,9 @@ namespace {
 
 class KvCache final : public Op {
  public:
-  explicit KvCache(int64_t window) : window_(window) {}
+  explicit KvCache(int64_t window) : window_(window) {
+    check(window >= 0, "kv_cache: window must be a number of positions, or 0 for all, got ", window);
+  }
   std::string name() const override { return window_ ? text("kv_cache(window=", window_, ")") : "kv_cache"; }
 
   std::vector<Type> outputs(std::span<const Type> inputs, std::span<const Weight* const>) const override {

@@ -6,7 +6,7 @@ namespace {
 
 class Linear final : public Op {
  public:
-  Linear(std::vector<int64_t> shape, float factor) : shape_(std::move(shape)), factor_(factor) {}
+  Linear(std::vector<int64_t> shape, float factor) : shape_(std::move(shape)), factor_(factor) { check_shape(shape_, "linear"); }
   std::string name() const override { return factor_ == 1.0f ? "linear" : text("linear(factor=", factor_, ")"); }
 
   std::vector<Type> outputs(std::span<const Type> inputs, std::span<const Weight* const> weights) const override {

@@ -8,7 +8,9 @@ namespace {
 
 class RmsNormOp final : public Op {
  public:
-  RmsNormOp(float eps, float factor) : eps_(eps), factor_(factor) {}
+  RmsNormOp(float eps, float factor) : eps_(eps), factor_(factor) {
+    check(eps >= 0, "rms_norm: eps must be 0 or more, got ", eps);
+  }
   std::string name() const override { return factor_ == 1.0f ? "rms_norm" : text("rms_norm(factor=", factor_, ")"); }
 
   std::vector<Type> outputs(std::span<const Type> inputs, std::span<const Weight* const> weights) const override {

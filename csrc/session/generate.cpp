@@ -19,7 +19,12 @@ Generation::Generation(std::vector<std::shared_ptr<Session>> sessions, std::vect
   check(options_.together >= 1, "together must be at least 1, got ", options_.together);
   check(options_.stop.empty() || tokenizer_, "stop: texts cannot be found without a tokenizer; use stop_ids");
   const Graph* graph = sessions.empty() ? nullptr : sessions[0]->graph().get();
-  if (graph) options_.sampler.check_for(graph->values()[static_cast<size_t>(graph->value("logits"))].type.width());
+  if (graph) {
+    const int64_t vocabulary = graph->values()[static_cast<size_t>(graph->value("logits"))].type.width();
+    options_.sampler.check_for(vocabulary);
+    for (int32_t id : options_.stop_ids)
+      check(id >= 0 && id < vocabulary, "stop_ids: token id ", id, " is outside the vocabulary of ", vocabulary);
+  }
   for (const std::string& s : options_.stop) check(!s.empty(), "stop: an empty text would stop everything");
   for (size_t i = 0; i < sessions.size(); ++i) {
     Sequence s;

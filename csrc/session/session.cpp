@@ -16,7 +16,7 @@ int64_t ring_bytes(const StateType& type) { return type.capacity * type.width * 
 std::shared_ptr<void> mapped(int64_t bytes) {
   const size_t size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
   void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
+  demand(memory != MAP_FAILED, "session: there is no room for a cache of ", bytes, " bytes; make the session with a smaller context");
   return {memory, [size](void* m) { munmap(m, size); }};
 }
 
@@ -104,7 +104,7 @@ struct Progress {
   int64_t before = 0; // the session's position when the feed began
 };
 
-void check_feeds(std::span<const Feed> feeds, const Trace* trace) {
+void check_feeds(std::span<const Feed> feeds) {
   check(!feeds.empty(), "feed: there is nothing to read");
   for (size_t i = 0; i < feeds.size(); ++i) {
     const Feed& f = feeds[i];
@@ -117,7 +117,7 @@ void check_feeds(std::span<const Feed> feeds, const Trace* trace) {
     check(f.wanted >= 0 && f.wanted <= n, at, "wanted logits must be those of 0 to ", n, " last tokens, got ", f.wanted);
     check(f.session->position() + n <= f.session->context(), at, "the context holds ", f.session->context(), " tokens; ",
           f.session->position(), " are read and ", n, " come: make the session with a larger context");
-    check(f.given.empty() || (feeds.size() == 1 && (trace || n <= f.session->chunk())), at,
+    check(f.given.empty() || (feeds.size() == 1 && n <= f.session->chunk()), at,
           "given values must come with a single feed that fits one chunk of ", f.session->chunk());
   }
 }
@@ -125,7 +125,7 @@ void check_feeds(std::span<const Feed> feeds, const Trace* trace) {
 }  // namespace
 
 std::vector<Tensor> feed(std::span<const Feed> feeds, Trace* trace) {
-  check_feeds(feeds, trace);
+  check_feeds(feeds);
   const bool watched = trace && (!trace->record.empty() || !trace->edits.empty());
   for (const Feed& f : feeds) {
     for (size_t t = 0; t < f.tokens.size(); ++t)
@@ -149,7 +149,7 @@ std::vector<Tensor> feed(std::span<const Feed> feeds, Trace* trace) {
     for (size_t i = 0; i < feeds.size(); ++i) {
       const Feed& f = feeds[i];
       const int64_t left = static_cast<int64_t>(f.tokens.size()) - progress[i].done;
-      const int64_t room = watched ? left : kMostRows - step.rows();
+      const int64_t room = watched || !f.given.empty() ? left : kMostRows - step.rows();
       const int64_t rows = std::min({left, f.session->limits_.chunk, room});
       if (rows <= 0) continue;
       const int64_t position = progress[i].before + progress[i].done;
@@ -163,7 +163,6 @@ std::vector<Tensor> feed(std::span<const Feed> feeds, Trace* trace) {
       step.given.insert(f.given.begin(), f.given.end());
       // From here on the rings may hold the step's rows, whether or not it ends well.
       f.session->written_ = std::max(f.session->written_, position + rows);
-      f.session->altered_ = f.session->altered_ || !f.given.empty() || (trace && !trace->edits.empty());
       states.push_back(&f.session->states_);
       whose.push_back(i);
     }
@@ -179,6 +178,7 @@ std::vector<Tensor> feed(std::span<const Feed> feeds, Trace* trace) {
       for (int64_t t = std::max(p.done, first); t < p.done + rows; ++t, ++row)
         std::memcpy(logits[whose[s]].floats() + (t - first) * width, out[0].floats() + row * width, static_cast<size_t>(width) * 4);
       // A session has read what complete steps brought, also when a later one is interrupted.
+      f.session->altered_ = f.session->altered_ || !f.given.empty() || (trace && !trace->edits.empty());
       f.session->tokens_.insert(f.session->tokens_.end(), f.tokens.begin() + p.done, f.tokens.begin() + p.done + rows);
       p.done += rows;
     }

@@ -5,9 +5,13 @@
 #include <cstdlib>
 #include <exception>
 #include <thread>
+#include <utility>
 
 #if defined(__linux__)
 #include <sched.h>
+#endif
+#if defined(__unix__)
+#include <pthread.h>
 #endif
 
 namespace gemloupe {
@@ -64,6 +68,7 @@ class Team {
       else
         std::this_thread::yield();
     }
+    if (failed_.exchange(false, std::memory_order_relaxed)) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
   // What the other threads do until the team is closed. Sleeps after some tens of microseconds without work.
@@ -102,7 +107,11 @@ class Team {
     const int64_t p = pieces_ - static_cast<int64_t>(static_cast<uint32_t>(ticket));
     // Cuts at multiples of the grain keep whole blocks together.
     const int64_t first = blocks_ * p / pieces_ * grain_, last = std::min(items_, blocks_ * (p + 1) / pieces_ * grain_);
-    if (first < last) body_(context_, first, last);
+    try {
+      if (first < last) body_(context_, first, last);
+    } catch (...) {
+      if (!failed_.exchange(true, std::memory_order_relaxed)) failure_ = std::current_exception();
+    }
     done_.fetch_add(1, std::memory_order_release);
     return true;
   }
@@ -111,6 +120,8 @@ class Team {
   int64_t items_ = 0, grain_ = 1, blocks_ = 0, pieces_ = 0;
   void (*body_)(void*, int64_t, int64_t) = nullptr;
   void* context_ = nullptr;
+  std::atomic<bool> failed_{false};
+  std::exception_ptr failure_;  // of the first piece that failed
   alignas(64) std::atomic<uint64_t> ticket_{0};
   alignas(64) std::atomic<int64_t> done_{0};
 };
@@ -119,10 +130,35 @@ class Team {
 thread_local Team* team = nullptr;
 thread_local bool inside_body = false;
 
+#if defined(_OPENMP)
+// fork() copies the calling thread alone, and GNU OpenMP would wait for ever for the others that it remembers: the child of a
+// process that has had a team goes on with one thread.
+std::atomic<bool> alone{false};
+void be_alone() {
+  alone = true;
+  team = nullptr;
+  inside_body = false;
+}
+
+bool watch_forks() {
+#if defined(__unix__)
+  pthread_atfork(nullptr, nullptr, be_alone);
+#endif
+  return true;
+}
+#endif
+
 }  // namespace
 
 // A team keeps its size, whatever is set meanwhile.
-int threads() { return team ? team->threads() : current().load(); }
+int threads() {
+#if defined(_OPENMP)
+  if (alone.load(std::memory_order_relaxed)) return 1;
+  return team ? team->threads() : current().load();
+#else
+  return 1;
+#endif
+}
 void set_threads(int n) { current() = std::max(1, n); }
 
 namespace detail {
@@ -131,6 +167,7 @@ void open_team(void (*body)(void*), void* context) {
   const int wanted = threads();
   if (team || inside_body || wanted == 1) return body(context);
 #if defined(_OPENMP)
+  [[maybe_unused]] static const bool watched = watch_forks();
   Team mine(wanted);
   std::exception_ptr failure;
 #pragma omp parallel num_threads(wanted)
@@ -165,11 +202,12 @@ void run_team(int64_t items, int64_t grain, void (*body)(void*, int64_t, int64_t
   if (inside_body || items <= grain || threads() == 1) return body(context, 0, items);
   if (!team) return with_team([&] { run_team(items, grain, body, context); });
   Team* const mine = team;
-  inside_body = true;
-  team = nullptr;
+  struct Inside {
+    Team* const mine;
+    explicit Inside(Team* t) : mine(t) { team = nullptr, inside_body = true; }
+    ~Inside() { team = mine, inside_body = false; }
+  } const inside(mine);
   mine->run(items, grain, body, context);
-  team = mine;
-  inside_body = false;
 }
 
 }  // namespace detail

@@ -10,7 +10,8 @@
 
 namespace gemloupe {
 
-int threads();             // how many share the work; at first the cores this process may use, or GEMLOUPE_THREADS
+int threads();             // how many share the work; at first the cores this process may use, or GEMLOUPE_THREADS. One in a
+                           // build without OpenMP, and in a process that was forked from one that had shared work
 void set_threads(int n);   // at least 1
 
 namespace detail {
@@ -20,7 +21,7 @@ void open_team(void (*body)(void*), void* context);
 
 // Calls body(first, last) for at most threads() disjoint ranges that cover [0, items), each of at least `grain` items (but the
 // last). A result must not depend on where the cuts fall: give each output element to one call, never split a sum.
-// The body must not throw. Inside a body, share runs on the calling thread.
+// Inside a body, share runs on the calling thread. What a body throws comes out when all ranges have been tried.
 template <class Body>
 void share(int64_t items, int64_t grain, Body&& body) {
   detail::run_team(

@@ -38,7 +38,7 @@ Weight transformed(const std::string& name, const Weight& w, const py::object& t
 Quantization rule(const std::string& pattern, const py::object& scheme) {
   if (py::isinstance<Format>(scheme)) {
     const std::shared_ptr<const Format> format = scheme.cast<std::shared_ptr<Format>>();
-    return {pattern, [format](const std::string&, const Weight& w) { return repack(w, format); }};
+    return {pattern, [format, poll = signal_poll()](const std::string&, const Weight& w) { return repack(w, format, poll); }};
   }
   return {pattern, [kept = keep(scheme)](const std::string& name, const Weight& w) { return transformed(name, w, *kept); }};
 }
@@ -74,6 +74,7 @@ void bind_model(py::module_& m) {
         options.layers = layers;
         options.vocabulary = vocabulary;
         options.seed = seed;
+        options.poll = signal_poll();
         return random_model(config, options);
       },
       py::arg("config"), py::arg("format"), py::arg("layers"), py::arg("vocabulary"), py::arg("seed"), Release());

@@ -19,7 +19,7 @@ import numpy.typing as _npt
 # GNU OpenMP's idle threads would spin for milliseconds after each step; on a shared machine that is somebody's time.
 _os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-from . import _core  # noqa: E402
+from . import _core, arguments  # noqa: E402
 from ._core import Config, Error, Format, LayerConfig, Op, RopeConfig
 from .compare import Comparison, Difference, compare
 from .graph import Graph, Node, Segment, Value
@@ -69,7 +69,8 @@ def top_k(scores: _npt.ArrayLike, k: int, routing: str = "softmax_renormalised",
     def plain(x: _npt.ArrayLike | None) -> _npt.NDArray[_np.float32] | None:
         return None if x is None else _np.asarray(x, _np.float32)
 
-    return _core.top_k(_np.asarray(scores, _np.float32), k, routing, plain(bias), plain(per_expert_scale))
+    return _core.top_k(_np.asarray(scores, _np.float32), arguments.whole(k, "top_k: k"), arguments.word(routing, "top_k: routing"),
+                       plain(bias), plain(per_expert_scale))
 
 
 def __getattr__(name: str) -> Any:

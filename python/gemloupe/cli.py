@@ -44,7 +44,12 @@ def settings(
 
 
 def read_text(path: str) -> bytes:
-    return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise gl.Error(f"{path}: {error.strerror}; expected a text file") from None
 
 
 def print_json(value: object) -> None:
@@ -98,7 +103,7 @@ def inspect(file: ModelPath, tensors: Annotated[bool, typer.Option(help="List ev
         })
         return
     console = Console(highlight=False)
-    console.print(str(model) if model is not None else f"no model we can run: {reason}", markup=False)
+    console.print(str(model) if model is not None else f"no model we can run: {reason}", markup=False, soft_wrap=True)
     table = Table("metadata", "value", title=f"{path.name}: {checkpoint.kind}, {len(every)} tensors", title_justify="left")
     for key, value in checkpoint.metadata.items():
         table.add_row(shortened(key), shortened(value))

@@ -111,6 +111,9 @@ def compare(base: Model, other: Model, texts: Prompt | Sequence[Prompt], context
     >>> result.first.name, result.kld_mean > 0
     ('layers.0.ffn.gate', True)
     """
+    for name, model in (("base", base), ("other", other)):
+        if not hasattr(model, "config"):
+            raise TypeError(f"compare: {name}: expected a model, got {model!r:.60}")
     if base.config.vocabulary != other.config.vocabulary:
         raise ValueError(f"compare: the vocabularies differ, {base.config.vocabulary} and {other.config.vocabulary} tokens")
     every = lists_of(texts)

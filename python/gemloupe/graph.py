@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from . import _core
+from . import _core, arguments
 from ._core import Op as Op
 from .weights import Weight
 
@@ -75,7 +75,7 @@ class Graph:
 
     def __getitem__(self, pattern: str) -> Graph:
         """The nodes whose name, or one of whose values, matches. KeyError with near misses where none does."""
-        wanted = set(self._core.select(pattern))
+        wanted = set(self._core.select(arguments.word(pattern, "graph", "a pattern of names")))
         chosen = [index for index in self._chosen if index in wanted]
         if not chosen:
             near = _core.did_you_mean(pattern, [node.name for node in self.nodes])

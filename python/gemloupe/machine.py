@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import overload
 
-from . import _core
+from . import _core, arguments
 
 
 class Setting:
@@ -48,7 +48,7 @@ def isa(name: str | None = None) -> str | Setting:
     before = _core.isa()
     if name is None:
         return before
-    _core.limit_isa(name)
+    _core.limit_isa(arguments.word(name, "isa", "a name"))
     return Setting(f"isa {name}", lambda: _core.limit_isa(before))
 
 
@@ -67,6 +67,7 @@ def threads(count: int | None = None) -> int | Setting:
     before = _core.threads()
     if count is None:
         return before
+    count = arguments.whole(count, "threads")
     _core.set_threads(count)
     return Setting(f"threads {count}", lambda: _core.set_threads(before))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, packaged
+from . import _core, arguments, packaged
 from ._core import Config
 from .graph import Edit, Graph, Op, note, op_caller
 from .perplexity import Perplexity, measure
@@ -24,7 +24,7 @@ from .run import Run
 from .sampling import Generated, Options, Stream, Writer
 from .session import Session
 from .tokenizer import Tokenizer
-from .weights import Format, Weights
+from .weights import Format, Weights, format_named
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -160,9 +160,8 @@ class Model:
         >>> sorted(model.memory(1024))
         ['caches', 'weights']
         """
-        length = min(8192, self.config.context) if context is None else context
-        if length < 1:
-            raise ValueError(f"memory: context must be at least 1, got {length}")
+        length = min(8192, self.config.context) if context is None else arguments.whole(context, "memory: context", 1)
+        chunk = arguments.whole(chunk, "memory: chunk", 1)
         return {"weights": self.bytes, "caches": self._core.graph.cache_bytes(length, chunk, half_cache(cache))}
 
     def protocol(self, **more: object) -> dict[str, object]:
@@ -191,13 +190,18 @@ class Model:
         """
         core, config = self._core, self.config
         if path is not None:
-            return Session(self, _core.load_session(os.fspath(path), core.graph, config.vocabulary, config.context))
-        return Session(self, _core.Session(core.graph, config.vocabulary, config.context, context, chunk, half_cache(cache)))
+            if isinstance(path, (int, np.integer)):
+                raise TypeError(f"session: expected the path of a saved session, got {path}; for a new one give context={path}")
+            if (context, chunk, cache) != (0, 256, "f32"):
+                raise ValueError("session: a saved session brings its own context, chunk and cache; give its path alone")
+            return Session(self, _core.load_session(arguments.path(path, "session"), core.graph, config.vocabulary, config.context))
+        tokens, rows = arguments.whole(context, "session: context"), arguments.whole(chunk, "session: chunk")
+        return Session(self, _core.Session(core.graph, config.vocabulary, config.context, tokens, rows, half_cache(cache)))
 
     def _writer(self, prompts: Sequence[Prompt], options: Options, together: int, cache: str) -> Writer:
         ids = [encode_prompt(self.tokenizer, p, special=True, bos=True, where=f"prompt {i}") for i, p in enumerate(prompts)]
         longest = self.config.context
-        tokens = options.get("max_tokens", 128)
+        tokens = arguments.whole(options.get("max_tokens", 128), "max_tokens")
         sessions = [self.session(context=max(1, min(len(list_) + max(tokens, 0), longest)), cache=cache) for list_ in ids]
         return Writer(sessions, ids, self.tokenizer, self.ends, self.config.suppress, options, together)
 
@@ -242,6 +246,8 @@ class Model:
         ['length', 'length']
         """
         alone = is_text(prompts)
+        if isinstance(prompts, Mapping) or not isinstance(prompts, Iterable):
+            raise TypeError(f"generate: expected a text or a list of prompts, got {prompts!r:.60}")
         every: list[Prompt] = [prompts] if isinstance(prompts, (str, bytes)) else list(prompts)
         if not alone and any(isinstance(p, (int, np.integer)) for p in every):
             raise ValueError("generate: one list of ids stands where a list of prompts is expected; give [[…]]")
@@ -307,9 +313,9 @@ class Model:
         True
         """
         rules: list[tuple[str, Any]] = []
-        for pattern, scheme in schemes.items():
+        for pattern, scheme in arguments.mapping(schemes, "quantize", "a dict {pattern: format}").items():
             if isinstance(scheme, str):
-                rules.append((pattern, _core.format_named(scheme)))
+                rules.append((pattern, format_named(scheme)))
             elif isinstance(scheme, _core.Format):
                 rules.append((pattern, scheme))
             elif callable(scheme):
@@ -331,6 +337,7 @@ class Model:
         0.0
         """
         graph = self._core.graph
+        arguments.word(pattern, "replace", "a pattern of names")
         if isinstance(op, _core.Op):
             return Model(self._core.with_graph(graph.replace(pattern, op)))
         if not callable(op):
@@ -347,12 +354,15 @@ class Model:
         >>> gl.load(folder / "tiny.gguf").config.hidden
         640
         """
-        text = os.fspath(path)
+        name = arguments.path(path, "save")
+        text = os.fsdecode(name)
         place = Path(text)
-        if place.suffix == ".gguf" and not place.is_dir():
-            self._core.save_gguf(text)
-        elif text.endswith(("/", os.sep)) or place.is_dir() or not place.suffix:
-            self._core.save_folder(text)
+        if not text:
+            raise ValueError("save: the path is empty")
+        if text.endswith(("/", os.sep)) or place.is_dir() or not place.suffix:
+            self._core.save_folder(name)
+        elif place.suffix.lower() == ".gguf":
+            self._core.save_gguf(name)
         else:
             raise ValueError(f'save: {text}: expected a name that ends with ".gguf", or a folder ("{text}/")')
 
@@ -405,13 +415,14 @@ def load(path: str | os.PathLike[str]) -> Model:
     >>> gl.load(saved).config.architecture
     'gemma3'
     """
-    text = os.fspath(path)
-    if text in packaged.PACKAGES and not os.path.exists(text):
-        text = os.fspath(packaged.path_of(text))
-    return Model(_core.load_model(text))
+    name = arguments.path(path, "load")
+    text = os.fsdecode(name)
+    if text in packaged.PACKAGES and not os.path.exists(name):
+        name = os.fsencode(packaged.path_of(text))
+    return Model(_core.load_model(name))
 
 
-def random(config: str | os.PathLike[str] | Mapping[str, Any] | Config, format: str = "F32", layers: int = 0, vocabulary: int = 0,
+def random(config: str | os.PathLike[str] | Mapping[str, Any] | Config, format: str | Format = "F32", layers: int = 0, vocabulary: int = 0,
            seed: int = 0) -> Model:
     """A model with random weights, the same for the same seed, and no tokenizer.
 
@@ -425,7 +436,11 @@ def random(config: str | os.PathLike[str] | Mapping[str, Any] | Config, format: 
     if isinstance(config, _core.Config):
         chosen = config
     elif isinstance(config, Mapping):
-        chosen = _core.config_from_json(json.dumps(dict(config)), "config")
+        try:
+            words = json.dumps(dict(config), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"random: the configuration holds what JSON cannot say: {error}") from None
+        chosen = _core.config_from_json(words, "config")
     else:
         text = os.fspath(config)
         place = Path(text) / "config.json" if os.path.isdir(text) else Path(text)
@@ -437,7 +452,6 @@ def random(config: str | os.PathLike[str] | Mapping[str, Any] | Config, format: 
             chosen = _core.config_from_json(words, str(place))
         else:
             chosen = _core.released_config(text)
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed: expected a whole number from 0 to 2^64 - 1, got {seed}")
-    names = {name.lower(): name for name in _core.format_names()}
-    return Model(_core.random_model(chosen, names.get(format.lower(), format), layers, vocabulary, seed))
+    chosen_format = format if isinstance(format, _core.Format) else format_named(format)
+    return Model(_core.random_model(chosen, chosen_format.name, arguments.whole(layers, "random: layers"),
+                                    arguments.whole(vocabulary, "random: vocabulary"), arguments.seed(seed)))

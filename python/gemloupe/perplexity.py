@@ -8,14 +8,14 @@ before it; a last piece shorter than a chunk is left out, unless it is all there
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, arguments
 from .progress import Progress
 from .prompts import Ids, Prompt, encode_prompt, is_text
 
@@ -65,6 +65,7 @@ class Chunk:
 
 def chunks_of(model: Model, text: Prompt, context: int, where: str) -> list[Chunk]:
     """The chunks of a text, by the protocol above."""
+    context = arguments.whole(context, "context")
     if context < 2:
         raise ValueError(f"context: at least 2 tokens, got {context}")
     if is_text(text) and len(text) == 0:
@@ -122,6 +123,9 @@ def measure(model: Model, text: Prompt, context: int, arithmetic: str, cache: st
 
 def lists_of(texts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     """One text or many, as many."""
-    if isinstance(texts, (str, bytes)) or (len(texts) and isinstance(texts[0], (int, np.integer))):
-        return [texts]  # type: ignore[list-item]
-    return list(texts)
+    if isinstance(texts, (str, bytes)):
+        return [texts]
+    if isinstance(texts, Mapping) or not isinstance(texts, Iterable):
+        raise TypeError(f"texts: expected a text, a list of ids or a list of these, got {texts!r:.60}")
+    every: list[Any] = list(texts)
+    return [every] if every and isinstance(every[0], (int, np.integer)) else every

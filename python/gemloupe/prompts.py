@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
@@ -32,7 +32,12 @@ def to_bytes(text: str | bytes, where: str = "text") -> bytes:
 
 def to_ids(ids: object, where: str = "tokens") -> Ids:
     """Token ids as int32; whether the vocabulary has them is checked by the core."""
-    array = np.asarray(ids)
+    if ids is None or isinstance(ids, (str, bytes, Mapping, set)):
+        raise ValueError(f"{where}: token ids must be one flat list, got {type(ids).__name__}")
+    try:
+        array = np.asarray(ids)
+    except ValueError as error:
+        raise ValueError(f"{where}: token ids must be one flat list: {error}") from None
     if array.size == 0:
         array = array.astype(np.int32)
     if array.ndim != 1:

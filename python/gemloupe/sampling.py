@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from . import _core
+from . import _core, arguments
 from .prompts import Ids
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Options(TypedDict, total=False):
     logit_bias: Mapping[int, float] | None
     suppress: Sequence[int] | None
     seed: int
-    stop: str | Sequence[str]
+    stop: str | Sequence[str] | None
     stop_ids: Sequence[int] | None
 
 
@@ -49,25 +49,27 @@ class Writer:
         if unknown:
             raise TypeError(f"unknown options: {', '.join(sorted(unknown))}; known are {', '.join(Options.__annotations__)}")
         stop = options.get("stop", ())
-        seed = options.get("seed", 0)
-        if not 0 <= seed < 2**64:
-            raise ValueError(f"seed: expected a whole number from 0 to 2^64 - 1, got {seed}")
+        bias = options.get("logit_bias") or {}
+        if not isinstance(bias, Mapping):
+            raise TypeError(f"logit_bias: expected a dict {{id: added}}, got {bias!r:.60}")
         given_ends, given_suppress = options.get("stop_ids"), options.get("suppress")
         sampler: dict[str, Any] = {
-            "temperature": options.get("temperature", 0.0),
-            "top_k": options.get("top_k", 0),
-            "top_p": options.get("top_p", 1.0),
-            "min_p": options.get("min_p", 0.0),
-            "repetition_penalty": options.get("repetition_penalty", 1.0),
-            "repetition_window": options.get("repetition_window", 0),
-            "logit_bias": dict(options.get("logit_bias") or {}),
-            "suppress": [int(i) for i in (suppressed if given_suppress is None else given_suppress)],
-            "seed": seed,
+            "temperature": arguments.real(options.get("temperature", 0.0), "temperature"),
+            "top_k": arguments.whole(options.get("top_k", 0), "top_k"),
+            "top_p": arguments.real(options.get("top_p", 1.0), "top_p"),
+            "min_p": arguments.real(options.get("min_p", 0.0), "min_p"),
+            "repetition_penalty": arguments.real(options.get("repetition_penalty", 1.0), "repetition_penalty"),
+            "repetition_window": arguments.whole(options.get("repetition_window", 0), "repetition_window"),
+            "logit_bias": {arguments.whole(i, "logit_bias: token id"): arguments.real(added, f"logit_bias of token {i}") for i, added in bias.items()},
+            "suppress": arguments.wholes(suppressed if given_suppress is None else given_suppress, "suppress"),
+            "seed": arguments.seed(options.get("seed", 0)),
         }
         self.sessions = list(sessions)  # alive as long as their generation
         self._core = _core.Generation([s._core for s in sessions], list(prompts), tokenizer._core if tokenizer else None,
-                                      options.get("max_tokens", 128), sampler, [stop] if isinstance(stop, str) else list(stop),
-                                      [int(i) for i in (ends if given_ends is None else given_ends)], together)
+                                      arguments.whole(options.get("max_tokens", 128), "max_tokens"), sampler,
+                                      [] if stop is None else arguments.words(stop, "stop", "a text"),
+                                      arguments.wholes(ends if given_ends is None else given_ends, "stop_ids"),
+                                      arguments.whole(together, "together"))
 
     @property
     def done(self) -> bool:

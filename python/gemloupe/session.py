@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, arguments
 from .graph import Edit, edit_caller
 from .prompts import Ids, Prompt, encode_prompt
 from .run import Run
@@ -30,8 +30,11 @@ def wanted_rows(logits: str | int | None, rows: int) -> int:
     if logits == "all":
         return rows
     if isinstance(logits, (int, np.integer)) and not isinstance(logits, bool):
-        return int(logits)
+        return arguments.whole(logits, "logits")
     raise ValueError(f'logits: expected "last", "all", None or how many of the last rows, got {logits!r}')
+
+
+MOST_LOGITS = 8 << 30  # bytes that one run may return without being asked twice
 
 
 class Session:
@@ -89,7 +92,7 @@ class Session:
         (3, 300)
         """
         ids = self._ids(tokens)
-        result = _core.feed([(self._core, ids, wanted_rows(logits, len(ids)))], arithmetic)[0]
+        result = _core.feed([(self._core, ids, wanted_rows(logits, len(ids)))], arguments.word(arithmetic, "arithmetic"))[0]
         return result[0] if logits == "last" else result
 
     def run(self, tokens: Prompt, record: str | Sequence[str] = (), edit: Mapping[str, Edit] | None = None,
@@ -102,10 +105,18 @@ class Session:
         (1, 640)
         """
         ids = self._ids(tokens)
-        patterns = [record] if isinstance(record, str) else list(record)
-        edits = [(pattern, edit_caller(function)) for pattern, function in (edit or {}).items()]
-        values, recorded = self._core.run(ids, wanted_rows(logits, len(ids)), arithmetic, patterns, edits, dict(inputs or {}))
-        return Run(ids, values, recorded, self.model.protocol(arithmetic=arithmetic, edited=list(edit or {}), given=list(inputs or {})))
+        patterns = arguments.words(record, "record", "a pattern of names")
+        edit = arguments.mapping({} if edit is None else edit, "edit", "a dict {pattern: callable}")
+        inputs = arguments.mapping({} if inputs is None else inputs, "inputs", "a dict {name: array}")
+        arguments.word(arithmetic, "arithmetic")
+        edits = [(pattern, edit_caller(function)) for pattern, function in edit.items()]
+        wanted = wanted_rows(logits, len(ids))
+        size = 4 * wanted * self.model.config.vocabulary
+        if size > MOST_LOGITS:
+            raise ValueError(f"run: the logits of {wanted} rows would take {size / 1e9:.1f} GB; ask for fewer with logits=\"last\" or logits=n, "
+                             "or measure a long text with perplexity()")
+        values, recorded = self._core.run(ids, wanted, arithmetic, patterns, edits, dict(inputs))
+        return Run(ids, values, recorded, self.model.protocol(arithmetic=arithmetic, edited=list(edit), given=list(inputs)))
 
     def fork(self) -> Session:
         """A session of its own with the same past.
@@ -128,7 +139,7 @@ class Session:
         >>> session.position
         1
         """
-        self._core.rewind(n)
+        self._core.rewind(arguments.whole(n, "rewind"))
 
     def clear(self) -> None:
         """Forgets everything.
@@ -150,7 +161,7 @@ class Session:
         >>> model.session(folder / "session").position
         2
         """
-        self._core.save(os.fspath(path))
+        self._core.save(arguments.path(path, "save"))
 
     def _writer(self, prompt: Prompt, options: Options) -> Writer:
         model = self.model
@@ -194,8 +205,11 @@ def feed(feeds: Sequence[tuple[Session, Prompt]], logits: str | int | None = "la
     [(300,), (300,)]
     """
     lists: list[tuple[Any, Ids, int]] = []
-    for session, tokens in feeds:
+    for i, pair in enumerate(feeds):
+        if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], Session)):
+            raise TypeError(f"feed {i}: expected a pair (session, ids or text), got {pair!r:.60}")
+        session, tokens = pair
         ids = session._ids(tokens)
         lists.append((session._core, ids, wanted_rows(logits, len(ids))))
-    results = _core.feed(lists, arithmetic)
+    results = _core.feed(lists, arguments.word(arithmetic, "arithmetic"))
     return [result[0] for result in results] if logits == "last" else results

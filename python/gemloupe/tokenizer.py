@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from . import _core
+from . import _core, arguments
 from .prompts import to_bytes, to_ids
 
 
@@ -30,7 +30,7 @@ class StreamDecoder:
         >>> tokenizer.stream().push(tokenizer.encode("ü")[0])
         ''
         """
-        return self._core.push(token)
+        return self._core.push(arguments.whole(token, "push: token id"))
 
     def finish(self) -> str:
         """What is still held back. Afterwards a new text may begin.
@@ -52,14 +52,15 @@ class Tokenizer:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        place = Path(path)
+        name = arguments.path(path, "Tokenizer")
+        place = Path(os.fsdecode(name))
         if place.is_dir() and (place / "tokenizer.json").is_file():
             place = place / "tokenizer.json"
         if place.suffix == ".json" and place.is_file():
             config = place.with_name("tokenizer_config.json")
             self._core = _core.tokenizer_from_json(place.read_bytes(), config.read_bytes() if config.is_file() else b"")
             return
-        core = _core.tokenizer_from_checkpoint(_core.Checkpoint(os.fspath(path)))
+        core = _core.tokenizer_from_checkpoint(_core.Checkpoint(name))
         if core is None:
             raise _core.Error(f"{place}: there is no tokenizer in it")
         self._core = core
@@ -80,7 +81,7 @@ class Tokenizer:
         >>> tokenizer.encode("Hello", bos=True)[0] == tokenizer.bos
         True
         """
-        return self._core.encode(to_bytes(text), special, bos)
+        return self._core.encode(to_bytes(text), bool(special), bool(bos))
 
     def decode(self, ids: Sequence[int] | npt.NDArray[Any], special: bool = False) -> str:
         """The text of token ids; with special, control tokens are printed as their pieces.
@@ -90,7 +91,7 @@ class Tokenizer:
         >>> tokenizer.decode([tokenizer.bos], special=True)
         '<bos>'
         """
-        return self._core.decode(to_ids(ids, "decode"), special)
+        return self._core.decode(to_ids(ids, "decode"), bool(special))
 
     def stream(self, special: bool = False) -> StreamDecoder:
         """A decoder for ids that come one by one.
@@ -106,7 +107,7 @@ class Tokenizer:
         >>> tokenizer.piece(tokenizer.bos)
         '<bos>'
         """
-        return self._core.piece(token)
+        return self._core.piece(arguments.whole(token, "piece: token id"))
 
     def token_bytes(self, token: int) -> bytes:
         """What the token adds to a text, before UTF-8 is repaired.
@@ -114,7 +115,7 @@ class Tokenizer:
         >>> tokenizer.token_bytes(tokenizer.encode("a")[0])
         b'a'
         """
-        return self._core.token_bytes(token)
+        return self._core.token_bytes(arguments.whole(token, "token_bytes: token id"))
 
     def id_of(self, piece: str) -> int | None:
         """The id of a piece, None where there is none.
@@ -122,7 +123,7 @@ class Tokenizer:
         >>> tokenizer.id_of("<bos>") == tokenizer.bos
         True
         """
-        return self._core.id_of(piece)
+        return self._core.id_of(arguments.word(piece, "id_of"))
 
     def is_control(self, token: int) -> bool:
         """Whether the token has no text of its own (control and unknown tokens).
@@ -130,7 +131,7 @@ class Tokenizer:
         >>> tokenizer.is_control(tokenizer.bos)
         True
         """
-        return self._core.is_control(token)
+        return self._core.is_control(arguments.whole(token, "is_control: token id"))
 
     def __len__(self) -> int:
         return self._core.size

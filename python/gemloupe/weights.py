@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, arguments
 from ._core import Format as Format
 from .prompts import Raw
 
@@ -130,7 +130,9 @@ def grid(bits: int, group: int = 64, levels: Sequence[int] | None = None, scale:
     >>> gl.grid(bits=3, group=64)
     <format grid3_g64>
     """
-    return _core.grid(bits, group, [int(level) for level in levels or ()], scale, asymmetric)
+    given = [] if levels is None else arguments.wholes(levels, "grid: levels")
+    return _core.grid(arguments.whole(bits, "grid: bits"), arguments.whole(group, "grid: group"), given,
+                      arguments.word(scale, "grid: scale"), bool(asymmetric))
 
 
 def formats() -> list[str]:
@@ -143,11 +145,13 @@ def formats() -> list[str]:
 
 
 def format_named(name: str) -> Format:
-    """The format of that name: a ggml type, a float type, "gridB_gG", "int8", "int4", "nf4", "ternary".
+    """The format of that name, in either case: a ggml type, a float type, "gridB_gG", "int8", "int4", "nf4", "ternary".
 
     ValueError that lists the known ones.
 
     >>> gl.format_named("int8").row_bytes(64)
     66
     """
-    return _core.format_named(name)
+    wanted = arguments.word(name, "format", "a name")
+    spelled = {known.lower(): known for known in _core.format_names()}
+    return _core.format_named(spelled.get(wanted.lower(), wanted))

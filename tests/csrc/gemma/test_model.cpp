@@ -31,6 +31,11 @@ Tensor read(const Model& m, int64_t n = 17) {
   return logits_of(s, some_tokens(n));
 }
 
+std::string text_of(const std::string& file) {
+  std::ifstream in(file);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
 // The model's tensors as a Hugging Face folder would hold them, for tests that spoil them.
 void spoil_config(const std::string& folder, const std::function<void(nlohmann::json&)>& change) {
   const std::string file = folder + "/config.json";
@@ -159,6 +164,135 @@ TEST_SUITE("model") {
     CHECK_THROWS_WITH_AS(load_model(folder.path.string()), doctest::Contains("JSON"), Error);
   }
 
+  TEST_CASE("checkpoints that others quantized are refused, not misread") {
+    TemporaryFolder folder;
+    save_folder(small_model("dense"), folder.path.string());
+    const std::string good = text_of(folder.at("config.json"));
+    spoil_config(folder.path.string(), [](nlohmann::json& j) { j["quantization_config"] = {{"quant_method", "compressed-tensors"}}; });
+    CHECK_THROWS_WITH_AS(load_model(folder.path.string()), doctest::Contains("method compressed-tensors"), Error);
+    std::ofstream(folder.at("config.json")) << good;
+    std::ofstream(folder.at("hf_quant_config.json")) << R"({"quantization": {"quant_algo": "NVFP4"}})";
+    CHECK_THROWS_WITH_AS(load_model(folder.path.string()), doctest::Contains("method NVFP4"), Error);
+    fs::remove(folder.at("hf_quant_config.json"));
+    CHECK_NOTHROW(load_model(folder.path.string()));
+    // Without a word in the configuration the scales give them away.
+    const auto file = Checkpoint::open(folder.path.string());
+    std::vector<TensorToWrite> tensors;
+    for (const TensorEntry& t : file->tensors) tensors.push_back({t.name, t.type, t.shape, t.data, t.bytes, file, {}});
+    const float scale = 1;
+    tensors.push_back({"model.layers.0.mlp.up_proj.weight_scale_inv", "F32", {1}, reinterpret_cast<const uint8_t*>(&scale), 4, nullptr, {}});
+    write_safetensors(folder.path.string(), tensors);
+    CHECK_THROWS_WITH_AS(load_model(folder.path.string()), doctest::Contains("weight_scale_inv"), Error);
+  }
+
+  TEST_CASE("factors of NVFP4 come back, of experts' stacks too, in both spellings") {
+    TemporaryFolder folder;
+    Config config = small_config("experts");
+    config.hidden = config.expert_width = 64;
+    for (LayerConfig& layer : config.layers) layer.head_dim = 16, layer.ffn_width = 64, layer.rope.rotated = layer.full ? 2 : 0;
+    const Model plain = random_model(config, {});
+    const auto pack = [](const std::string& name, const Weight& w) {
+      Weight packed = repack(w, format_named("NVFP4"));
+      packed.output_scale = {0.5f};
+      if (w.experts > 1 && name.find("layers.0") == 0) packed.output_scale = {1, 2, 4, 0.5f, 0.25f, 1, 1, 8};
+      return packed;
+    };
+    const Model fused = quantize(plain, {{"layers.*.moe.{gate_up,down}", pack}, {"layers.*.ffn.*", pack}});
+    Weights weights = fused.graph->weights();
+    for (int l = 0; l < 4; ++l) {
+      const std::string at = text("layers.", l, ".moe.");
+      const auto whole = weights.at(at + "gate_up");
+      const int64_t each = whole->rows / whole->experts, row_bytes = whole->format->row_bytes(whole->cols);
+      for (int part = 0; part < 2; ++part) {
+        uint8_t* memory = nullptr;
+        Weight half = allocate_weight(whole->format, whole->rows / 2, whole->cols, memory);
+        half.experts = whole->experts;
+        half.output_scale = whole->output_scale;
+        for (int64_t e = 0; e < whole->experts; ++e)
+          std::copy_n(whole->data + (e * each + part * each / 2) * row_bytes, each / 2 * row_bytes, memory + e * each / 2 * row_bytes);
+        weights[at + (part ? "up" : "gate")] = std::make_shared<const Weight>(std::move(half));
+      }
+      weights.erase(at + "gate_up");
+    }
+    const Model split = fused.with_graph(build_graph(fused.config, weights));
+    const Tensor expected = read(fused);
+    CHECK(same_bits(read(split), expected));
+    for (const Model* m : {&fused, &split}) {
+      save_gguf(*m, folder.at("m.gguf"));
+      const Model back = load_model(folder.at("m.gguf"));
+      CHECK(back.graph->weights().count("layers.0.moe.gate_up") == (m == &fused));
+      CHECK(same_bits(read(back), expected));  // all factors are powers of two, so that where they act does not show
+      // A folder has no such format: the values are written.
+      const std::string sub = folder.at(m == &fused ? "fused" : "split");
+      save_folder(*m, sub);
+      const Model values = load_model(sub);
+      std::vector<float> a(64), b(64);
+      const Weight &x = m->graph->weight("layers.0.moe.down"), &y = values.graph->weight("layers.0.moe.down");
+      x.format->unpack(x, 7 * 64, Matrix<float>(a.data(), 1, 64));
+      y.format->unpack(y, 7 * 64, Matrix<float>(b.data(), 1, 64));
+      CHECK(a == b);
+      const Weight& z = values.graph->weight("layers.0.moe.gate_up");
+      const Weight& gate_up = fused.graph->weight("layers.0.moe.gate_up");
+      gate_up.format->unpack(gate_up, 3 * 128 + 100, Matrix<float>(a.data(), 1, 64));
+      z.format->unpack(z, 3 * 128 + 100, Matrix<float>(b.data(), 1, 64));
+      CHECK(a == b);
+    }
+  }
+
+  TEST_CASE("tensors may lie at any byte") {
+    TemporaryFolder folder;
+    const Model m = small_model("dense");
+    save_gguf(m, folder.at("m.gguf"));
+    const auto file = Checkpoint::open(folder.at("m.gguf"));
+    std::vector<std::pair<std::string, MetaValue>> metadata(file->metadata.begin(), file->metadata.end());
+    metadata.push_back({"general.alignment", int64_t{1}});
+    std::vector<TensorToWrite> tensors;
+    const uint8_t odd[3] = {};
+    for (const char* type : {"I8", "F32"}) {
+      for (const TensorEntry& t : file->tensors)
+        if (type == std::string("F32")) tensors.push_back({t.name, t.type, t.shape, t.data, t.bytes, file, {}});
+      if (type == std::string("I8")) tensors.push_back({"odd", "I8", {3}, odd, 3, nullptr, {}});
+    }
+    write_gguf(folder.at("odd.gguf"), metadata, tensors);
+    CHECK(same_bits(read(load_model(folder.at("odd.gguf"))), read(m)));
+  }
+
+  TEST_CASE("one layer that slides, and the query scale of 62 layers, come back from GGUF files") {
+    TemporaryFolder folder;
+    RandomOptions options;
+    options.layers = 1;
+    save_gguf(random_model(small_config("gemma3"), options), folder.at("m.gguf"));
+    const Model back = load_model(folder.at("m.gguf"));
+    CHECK(!back.config.layers[0].full);
+    CHECK(back.config.layers[0].window == 5);
+
+    Config config = small_config("gemma3");
+    config.attention_scale = static_cast<float>(1 / std::sqrt(12.0));  // hidden 48 / 4 heads
+    while (config.layers.size() < 62) config.layers.push_back(config.layers[config.layers.size() - 2]);
+    share_caches(config, 0, "test");
+    const Model deep = random_model(config, {});
+    save_gguf(deep, folder.at("deep.gguf"));
+    const Model again = load_model(folder.at("deep.gguf"));
+    CHECK(again.config.attention_scale == config.attention_scale);
+    CHECK(same_bits(read(again, 6), read(deep, 6)));
+  }
+
+  TEST_CASE("layers that config.json cannot tell apart are refused by the folder, not lost") {
+    TemporaryFolder folder;
+    Config config = small_config("dense");
+    config.layers[1].ffn_width = 64;
+    const Model m = random_model(config, {});
+    CHECK_THROWS_WITH_AS(save_folder(m, folder.path.string()), doctest::Contains("layer 1 differs"), std::invalid_argument);
+    save_gguf(m, folder.at("m.gguf"));
+    CHECK(same_bits(read(load_model(folder.at("m.gguf"))), read(m)));
+    // A share of pairs that a division rounds down.
+    config = small_config("dense");
+    for (LayerConfig& layer : config.layers)
+      if (layer.full) layer.head_dim = 100, layer.rope.rotated = 29;
+    save_folder(random_model(config, {}), folder.path.string());
+    CHECK(load_model(folder.path.string()).config.layers[1].rope.rotated == 29);
+  }
+
   TEST_CASE("released sizes have the published number of parameters") {
     const auto parameters = [](const char* size) {
       const Config c = released_config(size);
@@ -178,6 +312,28 @@ TEST_SUITE("model") {
     CHECK(e2b.layers[33].cache_source == 13);
     CHECK(e2b.layers[34].cache_source == 14);
     CHECK(released_config("e4b").layers[40].cache_source == 22);
+  }
+
+  TEST_CASE("released sizes, whole and cut, come back from config.json") {
+    for (const std::string& size : released_sizes()) {
+      CAPTURE(size);
+      const Config a = released_config(size), b = config_from_json(config_to_json(a), "", "test");
+      REQUIRE(b.layers.size() == a.layers.size());
+      CHECK(weight_specs(a).size() == weight_specs(b).size());
+      CHECK(std::abs(a.attention_scale / b.attention_scale - 1) < 1e-6f);
+      for (size_t l = 0; l < a.layers.size(); ++l) CHECK(a.layers[l].cache_source == b.layers[l].cache_source);
+    }
+    TemporaryFolder folder;
+    RandomOptions options;
+    options.layers = 20;  // the last of them shares a cache, and becomes a full layer
+    options.vocabulary = 64;
+    Config small = released_config("e2b");
+    small.hidden = 32, small.ple_width = 8;
+    for (LayerConfig& layer : small.layers) layer.head_dim /= 16, layer.ffn_width /= 128, layer.rope.rotated /= 16;
+    const Model cut = random_model(small, options);
+    CHECK(cut.config.layers[19].cache_source == 14);
+    save_gguf(cut, folder.at("m.gguf"));
+    CHECK(load_model(folder.at("m.gguf")).config.layers[19].cache_source == 14);
   }
 
   TEST_CASE("random models of the released architectures run, cut to a few layers") {

@@ -158,4 +158,74 @@ TEST_SUITE("graph") {
     f.given = {{"embed", Tensor(DType::f32, 5, {47})}};
     CHECK_THROWS_AS(feed({&f, 1}), std::invalid_argument);
   }
+
+  TEST_CASE("given values may come flat, but not in the place of a cache, and fit one chunk") {
+    const Model m = small_model("dense");
+    const auto tokens = some_tokens(5);
+    Session a = session_of(m), b = session_of(m);
+    Trace trace = recording({"layers.1.attn.q", "layers.1.attn.cache.keys"});
+    const Tensor expected = logits_of(a, tokens, &trace);
+    const Tensor q = trace.recorded["layers.1.attn.q"];
+    Feed f{&b, tokens, 5, Arithmetic::exact, {{"layers.1.attn.q", q.reshaped({q.width()})}}};
+    CHECK(same_bits(feed({&f, 1})[0], expected));
+    f.given = {{"layers.1.attn.cache.keys", trace.recorded["layers.1.attn.cache.keys"]}};
+    CHECK_THROWS_WITH_AS(feed({&f, 1}), doctest::Contains("cannot be brought along"), std::invalid_argument);
+    // Longer than a chunk, with a trace that only asks for interruptions; and longer than what a step takes of many sessions.
+    Session small = session_of(m, 4), large(m.graph, 97, 4096, SessionOptions{4096, 3000, false});
+    Trace polls;
+    polls.poll = [] {};
+    f = {&small, tokens, 1, Arithmetic::exact, {{"embed", Tensor(DType::f32, 5, {48})}}};
+    CHECK_THROWS_WITH_AS(feed({&f, 1}, &polls), doctest::Contains("one chunk"), std::invalid_argument);
+    CHECK(small.position() == 0);
+    Tensor rows(DType::f32, 2500, {48});
+    std::fill_n(rows.floats(), 2500 * 48, 0.5f);
+    f = {&large, std::vector<int32_t>(2500, 1), 1, Arithmetic::exact, {{"embed", rows}}};
+    CHECK(feed({&f, 1})[0].rows() == 1);
+  }
+
+  TEST_CASE("routes may be empty, double, or fewer than the router's own; their results must be as many") {
+    const Model m = small_model("experts");
+    const auto tokens = some_tokens(6);
+    const auto edited = [&](std::vector<std::pair<std::string, Trace::Edit>> edits) {
+      Session s = session_of(m);
+      Trace t;
+      t.edits = std::move(edits);
+      return logits_of(s, tokens, &t);
+    };
+    const auto experts = [](int32_t e) {
+      return [e](const std::string&, const Tensor& x) {
+        Tensor y = x.copy();
+        std::fill_n(y.ints(), y.rows() * y.width(), e);
+        return y;
+      };
+    };
+    const auto slots = [](int64_t n) {
+      return [n](const std::string&, const Tensor& x) {
+        std::vector<int64_t> shape = x.shape();
+        shape[0] = n;
+        Tensor y(x.dtype(), x.rows(), shape);
+        std::fill_n(y.ints(), y.rows() * y.width(), 0);
+        return y;
+      };
+    };
+    const std::string at = "layers.*.moe.";
+    // Unused slots give what no slot at all gives.
+    const Tensor none = edited({{at + "route.experts", experts(-1)}});
+    CHECK(same_bits(none, edited({{at + "route.experts", slots(0)}, {at + "route.weights", slots(0)}})));
+    CHECK(!same_bits(none, edited({{at + "route.experts", experts(2)}})));
+    CHECK(edited({{at + "route.experts", slots(2)}, {at + "route.weights", slots(2)}}).rows() == 6);
+    CHECK_THROWS_AS(edited({{at + "route.experts", experts(8)}}), std::invalid_argument);
+    CHECK_THROWS_AS(edited({{at + "route.experts", slots(2)}}), std::invalid_argument);
+    for (const char* value : {"gate_up", "act", "down"}) CHECK_THROWS_AS(edited({{at + value, slots(1)}}), std::invalid_argument);
+  }
+
+  TEST_CASE("no row's logits wanted: what is recorded is computed all the same") {
+    const Model m = small_model("ple");
+    Session s = session_of(m);
+    Trace trace = recording({"logits", "layers.5.out"});
+    const Feed f{&s, some_tokens(4), 0, Arithmetic::exact, {}};
+    CHECK(feed({&f, 1}, &trace)[0].rows() == 0);
+    CHECK(trace.recorded["logits"].rows() == 0);
+    CHECK(trace.recorded["layers.5.out"].rows() == 4);
+  }
 }

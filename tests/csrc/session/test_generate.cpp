@@ -112,7 +112,8 @@ TEST_SUITE("generate") {
     CHECK(g.finish(0) == Finish::stop_id);
     o = hot(30, 9);
     o.sampler.suppress = {made[0], made[1], made[2]};
-    for (int32_t t : run(m, {{7}}, o).tokens(0)) CHECK((t != made[0] && t != made[1] && t != made[2]));
+    const Generation without = run(m, {{7}}, o);  // tokens() is a reference into it
+    for (int32_t t : without.tokens(0)) CHECK((t != made[0] && t != made[1] && t != made[2]));
     o = hot(5, 9);
     o.sampler.bias = {{42, 1000.0f}};
     CHECK(run(m, {{7}}, o).tokens(0) == std::vector<int32_t>(5, 42));
