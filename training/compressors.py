@@ -1,21 +1,26 @@
 """What a model of text has to beat: gzip -9, xz -9 and a byte model of order 5, in bits a byte.
 
-    python training/compressors.py            the three on the validation books
+    python training/compressors.py                  the three on the validation books
+    python training/compressors.py --primer 10      also the order-5 model after 10 MB of training books; kept in runs/compressors.json
 
-The order-5 model is adaptive: it reads the text once, and foretells each byte from the bytes before it in the same text, as gzip and xz
-do. Orders 0 to 5 are blended by modified Kneser-Ney smoothing (Chen and Goodman): in each context a symbol seen c times keeps c - D(c)
-of its count, and what was taken off goes to the next lower order; below order 0 all bytes are alike. As in PPM with update exclusion, an
-order counts a symbol only where the next higher order had not met it. One probability a byte, no mixing by weights learned on the way,
-no end-of-text symbol: what an ideal arithmetic coder would write. `primer` is text that it may read, uncounted, before.
+The order-5 model is adaptive: it reads the text once, and foretells each byte from the bytes before it in the same text, as
+gzip and xz do. Orders 0 to 5 are blended by modified Kneser-Ney smoothing (Chen and Goodman): in each context a symbol seen c
+times keeps c - D(c) of its count, and what was taken off goes to the next lower order; below order 0 all bytes are alike. As
+in PPM with update exclusion, an order counts a symbol only where the next higher order had not met it. One probability a
+byte, no mixing by weights learned on the way, no end-of-text symbol: what an ideal arithmetic coder would write. `primer` is
+text that it may read, uncounted, before.
 
-Since every count depends on earlier bytes only, all positions are computed together: one sort an order puts equal contexts side by side.
+Since every count depends on earlier bytes only, all positions are computed together: one sort an order puts equal contexts
+side by side.
 """
 
+import argparse
 import gzip
+import json
 import lzma
 
 import numpy as np
-from data import books
+from data import ROOT, books
 
 DISCOUNTS = (0.75, 1.1, 1.4)  # of counts 1, 2 and more: the best of five triples on training books
 ORDER = 5
@@ -72,6 +77,27 @@ def validation_text() -> bytes:
     return "".join(text for _, text in books("valid")).encode()
 
 
+def primer_text(megabytes: int) -> bytes:
+    """The beginning of the training books in an order drawn at random."""
+    texts = [text for _, text in books("train")]
+    np.random.default_rng(0).shuffle(texts)
+    return "".join(texts).encode()[:megabytes * 1_000_000]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--primer", type=int, help="megabytes of training books that the order-5 model reads first")
+    args = parser.parse_args()
+    text = validation_text()
+    found = bits_per_byte(text)
+    if args.primer:
+        found[f"order 5 after {args.primer} MB"] = order_5(text, primer_text(args.primer))
+        out = ROOT / "training" / "runs" / "compressors.json"
+        out.parent.mkdir(exist_ok=True)
+        out.write_text(json.dumps({name: round(bits, 4) for name, bits in found.items()}, indent=1) + "\n")
+    for name, bits in found.items():
+        print(f"{name:24} {bits:.4f} bits a byte")
+
+
 if __name__ == "__main__":
-    for name, bits in bits_per_byte(validation_text()).items():
-        print(f"{name:8} {bits:.4f} bits a byte")
+    main()

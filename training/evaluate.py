@@ -3,9 +3,10 @@
     python training/evaluate.py FOLDER --write training/runs/gem-mini.json
     python training/evaluate.py FOLDER --fraction 0.1           a tenth of each book: quick
 
-FOLDER is an exported checkpoint (export.py), read by Transformers' classes in float32. Bits a byte: every token of every book is scored
-once, in windows of `context` tokens of which the first is <bos>; a window begins `stride` tokens after the last one and scores what that
-one had not. <eos> is not scored, since the compressors write no end either. Their figures are for the same text, as one file.
+FOLDER is an exported checkpoint (export.py), read by Transformers' classes in float32. Bits a byte: every token of every book
+is scored once, in windows of `context` tokens of which the first is <bos>; a window begins `stride` tokens after the last one
+and scores what that one had not. <eos> is not scored, since the compressors write no end either. Their figures are for the
+same text, as one file.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from tokenizers import Tokenizer
 from transformers import Gemma4ForCausalLM
 
 CONTEXT, STRIDE, ROWS = 256, 192, 16
-PROMPTS = ("It was a dark night, and ", "\"My dear sir,\" said ", "The ship had been at sea for ")
+PROMPTS = ("It was a dark night, and", "\"My dear sir,\" said", "The ship had been at sea for")
 KINDS = ("beginning of a word", "rest of a word", "capitalised word", "number", "punctuation", "newline", "byte")
 
 

@@ -1,7 +1,7 @@
 """Makes the folder that ships: python/gemloupe/models/NAME, from what train.py saved.
 
     python training/export.py gem-mini                    weights, tokenizer, evaluation, card, picture, checksums
-    python training/export.py gem-mini --card             the card, picture and checksums again, from training/runs/gem-mini.json
+    python training/export.py gem-mini --card             samples, card, picture and checksums again; figures as in training/runs
 
 An ordinary Hugging Face folder: config.json, model.safetensors in bfloat16, tokenizer.json, tokenizer_config.json,
 generation_config.json, README.md and SHA256SUMS. What is measured is the exported, rounded model.
@@ -32,6 +32,7 @@ def save_weights(name: str, state: dict, folder: Path) -> None:
     for path in folder.iterdir():
         path.unlink()
     model.to(torch.bfloat16).save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     shutil.copy(tokenizer_path(), folder / "tokenizer.json")
     settings = dict(tokenizer_class="PreTrainedTokenizerFast", bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>",
                     add_bos_token=True, clean_up_tokenization_spaces=False, model_max_length=model.config.max_position_embeddings)
@@ -83,9 +84,10 @@ def picture(routing: dict) -> str:
 
 
 def curve_table(lines: list[dict]) -> str:
-    """Some rows of the curve: about ten, and all where the validation was read."""
+    """Some ten rows of the curve."""
     chosen = [line for line in lines if "valid" in line]
-    chosen = chosen[::max(1, len(chosen) // 10)] + ([chosen[-1]] if len(chosen) > 1 and (len(chosen) - 1) % max(1, len(chosen) // 10) else [])
+    apart = max(1, len(chosen) // 10)
+    chosen = chosen[:-1:apart] + chosen[-1:]
     rows = [f"| {line['step']} | {line['valid']:.3f} |" for line in chosen]
     return "\n".join(["| step | validation, nats a token (a sample) |", "| ---: | ---: |", *rows])
 
@@ -95,6 +97,13 @@ def card(name: str, found: dict) -> str:
     counts, beaten, training = found["parameters"], found["compressors"], found["training"]
     what = ("16 experts, two of them for each token, beside a dense MLP" if "routing" in found else
             "no experts: its MLP is wider by what two experts compute, so a token costs as many multiplications")
+    part = "" if found["fraction"] == 1 else f": the first {found['fraction']:.0%} of each book"
+    more = json.loads((RUNS / "compressors.json").read_text()) if (RUNS / "compressors.json").exists() else {}
+    primed = "".join(f"| {key.replace('after', 'context model that has read')} of the training books |".replace("order 5", "the same order-5")
+                     + f" {bits:.3f} |\n" for key, bits in more.items() if "after" in key)
+    beside, other = "", RUNS / f"{twin}.json"
+    if other.exists() and (theirs := json.loads(other.read_text(encoding="utf-8")))["fraction"] == found["fraction"]:
+        beside = f"The twin, {twin}, needs {theirs['bits_per_byte']:.3f} after {theirs['training']['steps']:,} steps.\n"
     table = "\n".join(f"| {title} | {bits:.3f} |" for title, bits in found["books"].items())
     text = f"""---
 license: apache-2.0
@@ -107,7 +116,9 @@ pipeline_tag: text-generation
 
 A small language model with every part of the Gemma 4 text architecture, trained from nothing, so that one can look into something that
 has learned: per-layer embeddings (width 16), sliding layers (window 128) and full layers, the last two layers reading earlier
-layers' caches, keys that serve as values in full layers, layer scalars, a soft cap of 30, and {what}.
+layers' caches, keys that serve as values in full layers, layer scalars, a soft cap of 30, and
+{what}.
+
 Its twin is {twin}. It is no model of Google's and holds none of Gemma's weights or vocabulary.
 
     import gemloupe as gl
@@ -124,17 +135,17 @@ Transformers loads the folder as any other: `Gemma4ForCausalLM.from_pretrained(f
 
 ## How well it foretells
 
-Bits a byte of the validation books ({found['bytes']:,} bytes{'' if found['fraction'] == 1 else f": the first {found['fraction']:.0%} of each book"}), windows of {found['context']} tokens:
+Bits a byte of the validation books ({found['bytes']:,} bytes{part}), in windows of {found['context']} tokens:
 
 | | bits a byte |
 | --- | ---: |
 | gzip -9 | {beaten['gzip -9']:.3f} |
 | xz -9 | {beaten['xz -9']:.3f} |
 | order-5 context model (Kneser-Ney, adaptive: training/compressors.py) | {beaten['order 5']:.3f} |
-| **{name}** | **{found['bits_per_byte']:.3f}** |
+{primed}| **{name}** | **{found['bits_per_byte']:.3f}** |
 
-The compressors know nothing before they begin; the model has read {training['tokens'] * 3.12 / 1e6:.0f} MB of other books.
-
+gzip, xz and the first context model know nothing before they begin; the model has read {training['tokens'] * 3.12 / 1e6:.1f} MB of other books.
+{beside}
 | book | bits a byte |
 | --- | ---: |
 {table}
@@ -184,7 +195,7 @@ Apache-2.0, like gemloupe. SHA256SUMS holds the files' checksums.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("name", choices=MODELS)
-    parser.add_argument("--card", action="store_true", help="only the card, from what was measured before")
+    parser.add_argument("--card", action="store_true", help="measure nothing again")
     parser.add_argument("--fraction", type=float, default=1.0, help="of each validation book that is measured")
     parser.add_argument("--stride", type=int, default=STRIDE)
     parser.add_argument("--state", help="annealed.pt or state.pt; else the first of them that is there")
@@ -204,12 +215,13 @@ def main() -> None:
         last = max((line for line in curve if "tokens" in line), key=lambda line: line["step"])
         read = last["tokens"] * state["step"] // last["step"]
         found |= dict(
-            parameters=parameter_counts(model), samples=[sample(model, tokenizer, prompt, seed=i) for i, prompt in enumerate(PROMPTS)],
+            parameters=parameter_counts(model),
             training=dict(steps=state["step"], tokens=read, epochs=round(read / len(tokens("train")), 3), length=asked["length"],
                           anneal=asked["anneal"], device="one processor core" if asked["device"] == "cpu" else "a GPU"),
             curve=[dict(step=line["step"], valid=line["valid"]) for line in curve if "valid" in line])
         measured.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
     found = json.loads(measured.read_text(encoding="utf-8"))
+    found["samples"] = [sample(*load(folder), prompt, seed=i) for i, prompt in enumerate(PROMPTS)]
     if "routing" in found:
         (folder / "routing.svg").write_text(picture(found["routing"]))
     (folder / "README.md").write_text(card(args.name, found), encoding="utf-8")

@@ -1,8 +1,9 @@
 """The forward pass that training uses: Transformers' Gemma 4 text model, written so that a processor core has less to do.
 
-Reads the parameters of a Gemma4ForCausalLM where they lie and gives the same logits as that model, within the rounding of `dtype`
-(tests/python/test_gem_mini.py). What differs: experts are grouped by one sort and multiplied one after the other by an op of its own,
-so that the rest compiles into one graph; a router may add a bias to the choice; and what a router's loss needs comes out with the logits.
+Reads the parameters of a Gemma4ForCausalLM where they lie and gives the same logits as that model, within the rounding of
+`dtype` (tests/python/test_gem_mini.py). What differs: experts are grouped by one sort and multiplied one after the other by
+an op of its own, so that the rest compiles into one graph; a router may add a bias to the choice; and what a router's loss
+needs comes out with the logits.
 """
 
 import torch

@@ -1,7 +1,8 @@
 """Muon for matrices, AdamW for the rest, with states that save and load.
 
-Muon (Jordan et al., 2024) takes the momentum of a matrix and steps along the nearest matrix with equal singular values, found by
-five Newton-Schulz iterations. Matrices of one shape are stepped together; an expert's gate, up and down are matrices of their own.
+Muon (Jordan et al., 2024) takes the momentum of a matrix and steps along the nearest matrix with equal singular values, found
+by five Newton-Schulz iterations. Matrices of one shape are stepped together; an expert's gate, up and down are matrices of
+their own.
 """
 
 import torch

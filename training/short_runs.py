@@ -2,7 +2,8 @@
 
     python training/short_runs.py --steps 150
 
-From the same weights over the same batches; only the loss differs. Small and short: it shows how the methods behave at the beginning.
+From the same weights over the same batches; only the loss differs. Small and short: it shows how the methods behave at the
+beginning.
 """
 
 import argparse

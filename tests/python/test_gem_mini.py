@@ -27,12 +27,19 @@ for in twenty years she had not left the village, nor had she ever, so far as we
 
 @pytest.fixture(scope="module", params=NAMES)
 def folder(request):
-    return MODELS / request.param
+    return Path(gl.__file__).parent / "models" / request.param  # the installed package's own
 
 
 @pytest.fixture(scope="module")
 def model(folder):
     return gl.load(folder)
+
+
+def test_is_found_by_its_name(folder, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named = gl.load(folder.name)
+    assert named.fingerprint == model.fingerprint
+    assert named.generate("The old man", max_tokens=4) == model.generate("The old man", max_tokens=4)
 
 
 @pytest.fixture(scope="module")
