@@ -1,4 +1,4 @@
-// Over 400 lines: unpacking, packing and multiplying are checked on one set of formats and helpers.
+// Over 400 lines: unpacking, packing and multiplying are checked on one set of formats and one set of functions.
 #include <doctest/doctest.h>
 
 #include <algorithm>
