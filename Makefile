@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export CMAKE_GENERATOR := Ninja
 export PYTHONNOUSERSITE := 1
-# Waiting threads sleep soon: spinning ones make a machine that others use too ten times slower (19.6 s became 2.7 s).
+# Waiting threads sleep soon: spinning ones make a machine that others use too several times slower.
 export GOMP_SPINCOUNT ?= 1000
 
 # What the wheel is made of: when none of it changed, nothing is built.

@@ -91,7 +91,7 @@ def llama_cpp(model, chunks, threads, target):
 
 
 def apart(function, *arguments):
-    """Run function(*arguments) in a fresh child; what goes wrong there, in one line, or None."""
+    """Run function(*arguments) in a fresh process of its own; what goes wrong there, in one line, or None."""
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe(duplex=False)
     child = spawn.Process(target=report, args=(there, function, arguments))
@@ -110,7 +110,7 @@ def report(pipe, function, arguments):
     try:
         function(*arguments)
         pipe.send(None)
-    except Exception as error:                                   # it crosses a child border: every kind has to become text
+    except Exception as error:                                   # it goes to the parent: every kind has to become text
         pipe.send(str(error) if isinstance(error, peers.Missing) else f"{type(error).__name__}: {error}")
 
 

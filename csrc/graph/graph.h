@@ -2,6 +2,7 @@
 // weights with the old one. Wrong wiring, unknown names and shapes that do not fit are errors when a graph is built.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -57,8 +58,14 @@ class Graph {
   // Nodes whose name, or one of whose values, matches a pattern, in order.
   std::vector<int> select(std::string_view pattern) const;
 
+  // What a session must keep for a node.
+  std::vector<StateType> state(const Node& node, const Limits& limits) const;
+
   // The same graph with another op in every node that matches; throws if none does or if the op does not fit there.
   Graph replace(const std::string& pattern, std::shared_ptr<const Op> op) const;
+  // The same with an op made for each of these nodes.
+  using OpFor = std::function<std::shared_ptr<const Op>(const Node&)>;
+  Graph replace(const std::string& pattern, const OpFor& op_for) const;
   // The same graph with another set of weights (all that the nodes name must be there).
   Graph with_weights(Weights weights) const;
 

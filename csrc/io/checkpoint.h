@@ -42,7 +42,7 @@ class Checkpoint {
 
   Kind kind = Kind::gguf;
   std::string path;
-  std::vector<TensorEntry> tensors;              // in file order
+  std::vector<TensorEntry> tensors;             // in file order
   std::map<std::string, MetaValue> metadata;    // GGUF keys (without a split's own, split.*); empty for safetensors
   std::map<std::string, MetaType> metadata_types;  // how the file stored them: write_gguf takes it, to write them as they were
   std::string config_json;                      // text of config.json ("" if absent); likewise:

@@ -39,10 +39,8 @@ Session::Session(std::shared_ptr<const Graph> graph, int64_t vocabulary, int64_t
 void Session::allocate() {
   states_.clear();
   for (const Node& node : graph_->nodes()) {
-    std::vector<Type> types;
-    for (int v : node.inputs) types.push_back(graph_->values()[v].type);
     std::vector<State> rings;
-    for (const StateType& type : node.op->state(types, limits_)) rings.push_back({type, mapped(ring_bytes(type))});
+    for (const StateType& type : graph_->state(node, limits_)) rings.push_back({type, mapped(ring_bytes(type))});
     states_.push_back(std::move(rings));
   }
 }

@@ -1,7 +1,6 @@
 // Graph, Node and Value.
 #include "csrc/graph/graph.h"
 
-#include <algorithm>
 
 #include "csrc/core/error.h"
 #include "csrc/core/names.h"
@@ -35,43 +34,26 @@ py::tuple value_view(const Graph& graph, int index) {
   return py::make_tuple(to_str(v.name), to_str(to_string(v.type)), v.type.dtype == DType::f32 ? "float32" : "int32", py::tuple(shape));
 }
 
-std::vector<Type> input_types(const Graph& graph, const Node& node) {
-  std::vector<Type> types;
-  for (int v : node.inputs) types.push_back(graph.values()[v].type);
-  return types;
-}
-
 // One callable for every node that the pattern selects: make(node, output names) gives it. All other nodes stay.
 Graph replace_by_callables(const Graph& graph, const std::string& pattern, const py::function& make) {
-  const std::vector<int> chosen = graph.select(pattern);
-  if (chosen.empty()) {
-    std::vector<std::string> known;
-    for (const Node& n : graph.nodes()) known.push_back(n.name);
-    throw std::invalid_argument(text("replace: no node matches \"", pattern, "\"", did_you_mean(pattern, known)));
-  }
-  Graph made(graph.weights());
-  for (size_t n = 0; n < graph.nodes().size(); ++n) {
-    const Node& node = graph.nodes()[n];
-    NodeSpec spec{node.name, node.op, {}, node.weights, {}};
-    for (int v : node.inputs) spec.inputs.push_back(graph.values()[v].name);
-    for (int v : node.outputs) spec.outputs.push_back(graph.values()[v].name);
-    if (std::binary_search(chosen.begin(), chosen.end(), static_cast<int>(n))) {
-      check(node.op->state(input_types(graph, node), Limits{1, 1, false}).empty(), node.name,
-            ": it keeps state, which a Python callable cannot; replace the nodes that read it");
-      std::vector<Type> outputs;
-      for (int v : node.outputs) outputs.push_back(graph.values()[v].type);
-      const py::tuple op = make(node.name, spec.outputs);
-      spec.op = python_op(op[0], op[1].cast<std::string>(), outputs);
+  return graph.replace(pattern, Graph::OpFor([&](const Node& node) {
+    check(graph.state(node, Limits{1, 1, false}).empty(), node.name,
+          ": it keeps state, which a Python callable cannot; replace the nodes that read it");
+    std::vector<std::string> names;
+    std::vector<Type> outputs;
+    for (int v : node.outputs) {
+      names.push_back(graph.values()[v].name);
+      outputs.push_back(graph.values()[v].type);
     }
-    made.add(spec);
-  }
-  return made;
+    const py::tuple op = make(node.name, names);
+    return python_op(op[0], op[1].cast<std::string>(), outputs);
+  }));
 }
 
 int64_t cache_bytes(const Graph& graph, int64_t context, int64_t chunk, bool half) {
   int64_t bytes = 0;
   for (const Node& node : graph.nodes())
-    for (const StateType& s : node.op->state(input_types(graph, node), Limits{context, chunk, half}))
+    for (const StateType& s : graph.state(node, Limits{context, chunk, half}))
       bytes += s.capacity * s.width * (s.half ? 2 : 4);
   return bytes;
 }

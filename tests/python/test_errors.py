@@ -64,46 +64,42 @@ def test_flipped_bits_never_crash(tmp_path, gguf):
     assert refused > 50
 
 
-def test_an_offset_out_of_range(tmp_path, gguf):
-    name = b"output_norm.weight"
+def places(gguf, name):
+    """Where a tensor's dimensions, its type and its offset stand in the file."""
     at = gguf.index(name) + len(name)
     dims, = struct.unpack_from("<I", gguf, at)
-    place = at + 4 + 8 * dims + 4
+    return at + 4, at + 4 + 8 * dims, at + 4 + 8 * dims + 4
+
+
+def changed(gguf, form, place, value):
     data = bytearray(gguf)
-    struct.pack_into("<Q", data, place, 1 << 60)
+    struct.pack_into(form, data, place, value)
+    return bytes(data)
+
+
+def test_an_offset_out_of_range(tmp_path, gguf):
+    _, _, offset = places(gguf, b"output_norm.weight")
     with pytest.raises(gl.Error, match="output_norm"):
-        load_bytes(tmp_path, bytes(data))
+        load_bytes(tmp_path, changed(gguf, "<Q", offset, 1 << 60))
 
 
 def test_an_unknown_type(tmp_path, gguf):
-    name = b"output_norm.weight"
-    at = gguf.index(name) + len(name)
-    dims, = struct.unpack_from("<I", gguf, at)
-    data = bytearray(gguf)
-    struct.pack_into("<I", data, at + 4 + 8 * dims, 4242)
+    _, kind, _ = places(gguf, b"output_norm.weight")
     with pytest.raises(gl.Error, match="output_norm"):
-        load_bytes(tmp_path, bytes(data))
+        load_bytes(tmp_path, changed(gguf, "<I", kind, 4242))
 
 
 def test_absurd_dimensions(tmp_path, gguf):
-    name = b"output_norm.weight"
-    at = gguf.index(name) + len(name)
-    data = bytearray(gguf)
-    struct.pack_into("<Q", data, at + 4, 1 << 62)
+    dimensions, _, _ = places(gguf, b"output_norm.weight")
     with pytest.raises(gl.Error, match="output_norm"):
-        load_bytes(tmp_path, bytes(data))
+        load_bytes(tmp_path, changed(gguf, "<Q", dimensions, 1 << 62))
 
 
 def test_overlapping_tensors(tmp_path, gguf):
-    name = b"blk.1.attn_norm.weight"
-    at = gguf.index(name) + len(name)
-    dims, = struct.unpack_from("<I", gguf, at)
-    place = at + 4 + 8 * dims + 4
+    _, _, place = places(gguf, b"blk.1.attn_norm.weight")
     offset, = struct.unpack_from("<Q", gguf, place)
-    data = bytearray(gguf)
-    struct.pack_into("<Q", data, place, offset - 32)
     with pytest.raises(gl.Error, match="overlap|attn_norm"):
-        load_bytes(tmp_path, bytes(data))
+        load_bytes(tmp_path, changed(gguf, "<Q", place, offset - 32))
 
 
 def test_a_missing_tensor(tmp_path, gguf):
