@@ -8,7 +8,7 @@ PAD, EOS, BOS, UNK = range(4)
 
 COMMON = dict(
     vocab_size=VOCABULARY, vocab_size_per_layer_input=VOCABULARY, hidden_size=256, intermediate_size=256, num_hidden_layers=6,
-    layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2, sliding_window=128, num_kv_shared_layers=2,
+    layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2, sliding_window=128, num_kv_shared_layers=3,
     num_attention_heads=4, head_dim=32, num_key_value_heads=2, global_head_dim=64, num_global_key_value_heads=1,
     attention_k_eq_v=True, hidden_size_per_layer_input=16, final_logit_softcapping=30.0, max_position_embeddings=512,
     pad_token_id=PAD, eos_token_id=EOS, bos_token_id=BOS, tie_word_embeddings=True,

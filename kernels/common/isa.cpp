@@ -47,7 +47,7 @@ bool tiles_permitted() {
 
 Isa detect() {
 #if defined(__x86_64__)
-  const Leaf one = cpuid(1), seven = cpuid(7);
+  const Leaf one = cpuid(1), seven = cpuid(7), seven_one = cpuid(7, 1);
   const bool xsave = bit(one.c, 27), fma = bit(one.c, 12), f16c = bit(one.c, 29);
   if (!xsave) return Isa::reference;
   const unsigned long long state = enabled_state();
@@ -56,7 +56,7 @@ Isa detect() {
   const bool vbmi = bit(seven.c, 1), vbmi2 = bit(seven.c, 6), vnni = bit(seven.c, 11);
   if ((state & 0xe6) != 0xe6 || !(f && dq && cd && bw && vl && vbmi && vbmi2 && vnni)) return Isa::avx2;
   // Leaf 0x1D can read zero in a virtual machine whose tiles work, so only leaf 7, the state and the permission are asked.
-  const bool tiles = bit(seven.d, 24) && bit(seven.d, 25) && bit(seven.d, 22) && (state & 0x60000) == 0x60000;
+  const bool tiles = bit(seven.d, 24) && bit(seven.d, 25) && bit(seven.d, 22) && bit(seven_one.a, 5) && (state & 0x60000) == 0x60000;
   return tiles && tiles_permitted() ? Isa::amx : Isa::avx512;
 #else
   return Isa::reference;

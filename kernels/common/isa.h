@@ -8,7 +8,7 @@ namespace gemloupe {
 // Ordered: a machine that has one has all before it.
 //   avx2    AVX2, FMA, F16C                          (Haswell, Zen 1 and later)
 //   avx512  F, BW, CD, DQ, VL, VNNI, VBMI, VBMI2   (Ice Lake, Zen 4 and later)
-//   amx     avx512 and AMX tiles, int8 and bf16      (Sapphire Rapids and later)
+//   amx     avx512, its BF16, and AMX tiles, int8 and bf16   (Sapphire Rapids and later)
 enum class Isa { reference, avx2, avx512, amx };
 inline constexpr int kIsas = 4;
 
