@@ -1,5 +1,9 @@
 // A register is 64 columns of a row on one side and a quad of 16 rows on the other: a transposition of 16 x 16 dwords, which is
 // its own inverse.
+#if defined(__AVX512BW__)
+
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 warns of its own _mm512_undefined_epi32
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
 
 #include "kernels/strips/planes.h"
@@ -119,3 +123,5 @@ void from_planes(const uint8_t* planes, int cols, int bits, uint8_t* index) {
 }
 
 }  // namespace gemloupe::strips::avx512
+
+#endif

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tuple>
+#include <type_traits>
 
 #include "kernels/strips/types.h"
 
@@ -35,23 +36,45 @@ inline int scale_bytes(StripScale scale) {
 }
 inline bool is_super(StripScale scale) { return scale == StripScale::super || scale == StripScale::super4; }
 
-// Calls move(place, field, bytes) for everything that row `row` has in a header.
-template <class Byte, class AnyFields, class Move>
+// Calls move(place, field, number of bytes as a constant) for everything that row `row` has in a header.
+template <int bytes, class Byte, class AnyFields, class Move>
 [[gnu::always_inline]] inline void each_field(const StripLayout& l, Byte* header, int row, AnyFields& f, Move&& move) {
-  const int groups = l.unit / l.group, bytes = scale_bytes(l.scale);
+  constexpr std::integral_constant<int, 2> two;
+  constexpr std::integral_constant<int, bytes> constant;
+  const int groups = l.unit / l.group;
   if (is_super(l.scale)) {
-    move(header + 2 * row, f.d, 2);
+    move(header + 2 * row, f.d, two);
     header += 2 * kStripRows;
     if (l.has_min) {
-      move(header + 2 * row, f.dmin, 2);
+      move(header + 2 * row, f.dmin, two);
       header += 2 * kStripRows;
     }
   }
-  const bool minima = l.has_min && l.scale != StripScale::super4;
   header += bytes * row;
-  for (int g = 0; g < groups; ++g) {
-    move(header + bytes * kStripRows * g, f.scale[g], bytes);
-    if (minima) move(header + bytes * kStripRows * (groups + g), f.min[g], bytes);
+  for (int g = 0; g < groups; ++g) move(header + bytes * kStripRows * g, f.scale[g], constant);
+  if (!l.has_min || l.scale == StripScale::super4) return;
+  header += bytes * kStripRows * groups;
+  for (int g = 0; g < groups; ++g) move(header + bytes * kStripRows * g, f.min[g], constant);
+}
+
+// Row `row` of a header, written and read. The header's padding is not touched.
+[[gnu::always_inline]] inline void put_fields(const StripLayout& l, uint8_t* header, int row, const Fields& f) {
+  const auto move = [](uint8_t* place, uint32_t field, auto bytes) { std::memcpy(place, &field, bytes); };
+  switch (scale_bytes(l.scale)) {
+    case 1: return each_field<1>(l, header, row, f, move);
+    case 2: return each_field<2>(l, header, row, f, move);
+    default: return each_field<4>(l, header, row, f, move);
+  }
+}
+[[gnu::always_inline]] inline void get_fields(const StripLayout& l, const uint8_t* header, int row, Fields& f) {
+  const auto move = [](const uint8_t* place, uint32_t& field, auto bytes) {
+    field = 0;
+    std::memcpy(&field, place, bytes);
+  };
+  switch (scale_bytes(l.scale)) {
+    case 1: return each_field<1>(l, header, row, f, move);
+    case 2: return each_field<2>(l, header, row, f, move);
+    default: return each_field<4>(l, header, row, f, move);
   }
 }
 

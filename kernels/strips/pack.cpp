@@ -21,9 +21,12 @@ void pack_strip(const Type& type, const PackedRows& w, const Strips& strips, int
     for (int r = 0; r < rows; ++r) {
       strips::Fields f;
       uint8_t* row = index + r * l.unit;
-      if (count < l.unit) std::memset(row, 0, static_cast<size_t>(l.unit));
+      if (count < l.unit) {
+        std::memset(row, 0, static_cast<size_t>(l.unit));
+        f = {};
+      }
       type.take(w.data + (first_row + r) * w.row_bytes, c, count, row, f);
-      strips::each_field(l, to, r, f, [](uint8_t* place, uint32_t field, int bytes) { std::memcpy(place, &field, static_cast<size_t>(bytes)); });
+      strips::put_fields(l, to, r, f);
     }
     strips::to_planes(index, l.unit, l.bits, to + l.header);
   }
@@ -40,8 +43,7 @@ void unpack_strip(const Type& type, const Strips& strips, const uint8_t* unit, i
     strips::from_planes(unit + l.header, l.unit, l.bits, index);
     for (int r = 0; r < rows; ++r) {
       strips::Fields f;
-      strips::each_field(l, unit, first + r, f,
-                         [](const uint8_t* place, uint32_t& field, int bytes) { std::memcpy(&field, place, static_cast<size_t>(bytes)); });
+      strips::get_fields(l, unit, first + r, f);
       type.put(to + r * row_bytes, c, count, index + (first + r) * l.unit, f);
     }
   }

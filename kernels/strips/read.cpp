@@ -21,11 +21,12 @@ float number(const StripLayout& l, uint32_t field, float d) {
 }  // namespace
 
 void strip_scales(const StripLayout& l, const uint8_t* unit, float* scale, float* min) {
+  const bool super = strips::is_super(l.scale);
   for (int r = 0; r < kStripRows; ++r) {
     strips::Fields f;
-    strips::each_field(l, unit, r, f,
-                       [](const uint8_t* place, uint32_t& field, int bytes) { std::memcpy(&field, place, static_cast<size_t>(bytes)); });
-    const float d = f16_to_float(static_cast<uint16_t>(f.d)), dmin = f16_to_float(static_cast<uint16_t>(f.dmin));
+    strips::get_fields(l, unit, r, f);
+    const float d = super ? f16_to_float(static_cast<uint16_t>(f.d)) : 0;
+    const float dmin = super && l.has_min ? f16_to_float(static_cast<uint16_t>(f.dmin)) : 0;
     for (int g = 0; g < l.unit / l.group; ++g) {
       scale[g * kStripRows + r] = number(l, f.scale[g], d);
       if (l.scale == StripScale::super && l.has_min)

@@ -29,10 +29,10 @@ namespace gemloupe::strips {
   return fields;
 }
 
-// The raw bits of what one row has in a unit's header. For super4 `scale` is the whole byte and `min` is not used.
+// The raw bits of what one row has in a unit's header, as far as its kind has it. For super4 `scale` is the whole byte.
 struct Fields {
-  uint32_t scale[16] = {}, min[16] = {};
-  uint32_t d = 0, dmin = 0;
+  uint32_t scale[16], min[16];
+  uint32_t d, dmin;
 };
 
 // The moves. `at` is a byte of the block, `group` counts from the block's first group, `to` from its first index.
@@ -43,7 +43,10 @@ struct Take {
   int first;  // group of the unit
 
   template <int bytes>
-  void number(int at, uint32_t& field) { std::memcpy(&field, block + at, bytes); }
+  void number(int at, uint32_t& field) {
+    field = 0;
+    std::memcpy(&field, block + at, bytes);
+  }
   template <int bytes = 2>
   void scale(int group, int at) { number<bytes>(at, f.scale[first + group]); }
   template <int bytes = 2>
