@@ -53,32 +53,38 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
   cut(count, strips, team, [&](const Piece&) { ++pieces_count; });
 
   matmul::Quantized q(w.cols, padded, layout.group);
-  const int64_t acc_floats = kStreams * most * kStripRows;
+  const int64_t acc_floats = kStreams * (most + kSlack) * kStripRows;
   int64_t panel_bytes = 0;
-  for (int64_t j = 0; steps.panels && j < count; ++j) panel_bytes += steps.panel_bytes(jobs[j].rows, padded, layout.group);
-  const int64_t bytes = q.bytes(batch.rows) + Pieces::bytes<uint8_t>(panel_bytes) + Pieces::bytes<const uint8_t*>(count) +
+  const auto panels_of = [&](const Job& job) { return steps.panels ? steps.panels(job.rows, padded, layout.group) : Panels{}; };
+  for (int64_t j = 0; j < count; ++j) panel_bytes += panels_of(jobs[j]).blocks * panels_of(jobs[j]).bytes_a_block;
+  const int64_t bytes = q.bytes(batch.rows + kSlack) + Pieces::bytes<uint8_t>(panel_bytes) + Pieces::bytes<uint8_t*>(count) +
                         Pieces::bytes<Piece>(pieces_count) + team * Pieces::bytes<float>(acc_floats);
   Pieces memory(scratch(bytes / static_cast<int64_t>(sizeof(float))));
-  q.place(memory, batch.rows);
+  q.place(memory, batch.rows + kSlack);
   uint8_t* panels = memory.take<uint8_t>(panel_bytes);
-  const uint8_t** panel = memory.take<const uint8_t*>(count);
+  uint8_t** panel = memory.take<uint8_t*>(count);
   Piece* pieces = memory.take<Piece>(pieces_count);
   float* acc = memory.take<float>(team * Pieces::bytes<float>(acc_floats) / static_cast<int64_t>(sizeof(float)));
 
   Piece* last = pieces;
   cut(count, strips, team, [&](const Piece& piece) { *last++ = piece; });
   q.fill(steps.quantize, batch, layout.offset, team > 1);
-  if (steps.panels) {
-    for (int64_t j = 0, at = 0; j < count; ++j) {
-      panel[j] = panels + at;
-      at += steps.panel_bytes(jobs[j].rows, padded, layout.group);
-    }
-    share(team > 1 ? count : 1, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t j = team > 1 ? begin : 0; j < (team > 1 ? end : count); ++j)
-        steps.panels(q.planes + jobs[j].first * q.plane_stride(), q.plane_stride(), jobs[j].rows, padded, layout.group,
-                     const_cast<uint8_t*>(panel[j]));
-    });
+  const auto fill = [&](int64_t j, int64_t begin, int64_t end) {
+    const Panels shape = panels_of(jobs[j]);
+    for (int64_t b = begin; b < std::min(end, shape.blocks); ++b)
+      steps.fill(shape, b, q.planes + jobs[j].first * q.plane_stride(), q.plane_stride(), jobs[j].rows, padded, layout.group,
+                 panel[j] + b * shape.bytes_a_block);
+  };
+  for (int64_t j = 0; j < count; ++j) {
+    panel[j] = panels;
+    panels += panels_of(jobs[j]).blocks * panels_of(jobs[j]).bytes_a_block;
   }
+  if (panel_bytes && (team == 1 || count > 1))
+    share(team == 1 ? 1 : count, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t j = team == 1 ? 0 : begin; j < (team == 1 ? count : end); ++j) fill(j, 0, batch.rows);
+    });
+  else if (panel_bytes)
+    share(panels_of(jobs[0]).blocks, 1, [&](int64_t begin, int64_t end) { fill(0, begin, end); });
 
   std::atomic<int64_t> next{0};
   share(team, 1, [&](int64_t own, int64_t) {
@@ -86,6 +92,7 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
     step.layout = layout;
     step.units = w.units(), step.groups = q.runs;
     step.plane_stride = q.plane_stride(), step.run_stride = q.runs;
+    step.acc_rows = most + kSlack;
     step.acc = acc + own * Pieces::bytes<float>(acc_floats) / static_cast<int64_t>(sizeof(float));
     const auto at = [&](const Piece& piece, int s) { return w.strip(jobs[piece.job].part, first_strip + piece.begin(s)); };
     // The next piece is claimed ahead, so that its beginning is on the way when this one ends.
@@ -95,9 +102,10 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
       const Job& job = jobs[piece.job];
       step.rows = job.rows;
       step.planes = q.planes + job.first * q.plane_stride();
-      step.panels = steps.panels ? panel[piece.job] : nullptr;
+      step.panels = panel[piece.job];
       step.correction = q.correction + job.first * q.runs, step.sums = q.sums + job.first * q.runs;
       step.row_scale = q.row_scale + job.first, step.y = q.y + job.first;
+      if (steps.open) steps.open(step);
       for (int64_t round = 0; round < piece.rounds(); ++round) {
         step.streams = piece.streams(round);
         for (int s = 0; s < step.streams; ++s) {
@@ -110,6 +118,7 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
         }
         steps.multiply(step);
       }
+      if (steps.close) steps.close();
     }
   });
 }

@@ -26,23 +26,38 @@ struct Lockstep {
   int64_t rows = 0;
   const uint8_t* planes = nullptr;  // activations, 2 bytes a column in the variant's own order
   int64_t plane_stride = 0;         // bytes between rows
-  const uint8_t* panels = nullptr;  // activations once more, as Steps::panels left them
+  const uint8_t* panels = nullptr;  // activations once more, as Steps::fill left them
   const int32_t* correction = nullptr;  // -offset * X of each group
   const float* sums = nullptr;          // float(X)
   int64_t run_stride = 0;
   const float* row_scale = nullptr;
   float* const* y = nullptr;  // one pointer a row
-  float* acc = nullptr;       // [stream][row][16], for the variant's use
+  float* acc = nullptr;       // [stream][acc_rows][16], for the variant's use
+  int64_t acc_rows = 0;       // kSlack more than rows, or above
 };
 
-// What a variant brings.
+// Rows that a variant may take for more than there are; what it reads and computes for them means nothing.
+inline constexpr int kSlack = 7;
+
+// Activation rows once more, in an order of the variant's own: `blocks` of them, each of bytes_a_block.
+struct Panels {
+  int64_t blocks = 0, bytes_a_block = 0;
+  int rows_a_block = 0;
+};
+
+// What a variant brings. The last four may be null.
 struct Steps {
   matmul::Quantize* quantize;
   void (*multiply)(const Lockstep& step);
-  // Of `rows` activation rows: bytes that their panels take, and the panels. Null where there are none.
-  int64_t (*panel_bytes)(int64_t rows, int64_t padded, int group);
-  void (*panels)(const uint8_t* planes, int64_t plane_stride, int64_t rows, int64_t padded, int group, uint8_t* to);
+  Panels (*panels)(int64_t rows, int64_t padded, int group);
+  // Block `block` of the panels of a job whose planes these are.
+  void (*fill)(const Panels& panels, int64_t block, const uint8_t* planes, int64_t plane_stride, int64_t rows, int64_t padded,
+               int group, uint8_t* to);
+  // Before and after calls of multiply by one thread, for one job.
+  void (*open)(const Lockstep& step);
+  void (*close)();
 };
+void avx512_multiply(const Lockstep& step);
 extern const Steps avx2_steps, avx512_steps, amx_steps;
 
 // A part and the activation rows that it is multiplied with.

@@ -6,7 +6,7 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
 
-#include "kernels/strips/strips.h"
+#include "kernels/strips/exact.h"
 
 namespace gemloupe::strips {
 namespace {
@@ -93,6 +93,20 @@ template <int kBytes, class At>
   }
 }
 
+// Bytes ahead of what is read now, in the same stream: into the second cache, and from there into the first.
+constexpr int64_t kFar = 3456, kNear = 576;
+
+// Asks for kLines cache lines as far ahead of p as the walk asks for: behind the stream's end, what is read next.
+template <int kLines>
+[[gnu::always_inline]] inline void ask(const uint8_t* p, const uint8_t* end, const uint8_t* next) {
+  const uint8_t* far = p + kFar < end ? p + kFar : next + (p + kFar - end);
+#pragma GCC unroll 8
+  for (int i = 0; i < kLines; ++i) {
+    _mm_prefetch(reinterpret_cast<const char*>(far + 64 * i), _MM_HINT_T1);
+    _mm_prefetch(reinterpret_cast<const char*>(p + kNear + 64 * i), _MM_HINT_T0);
+  }
+}
+
 [[gnu::always_inline]] inline __m512i byte_set(int v) { return _mm512_set1_epi8(static_cast<char>(v)); }
 // a | (b & c)
 [[gnu::always_inline]] inline __m512i or_and(__m512i a, __m512i b, __m512i c) { return _mm512_ternarylogic_epi32(a, b, c, 0xf8); }
@@ -128,6 +142,22 @@ template <int kBits, bool kTable, int kQuad>
 
 [[gnu::always_inline]] inline __m512i table_of(const StripLayout& layout) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(layout.code_of)));
+}
+
+// The sums of `rows` activation rows begin ...
+[[gnu::always_inline]] inline void start(const Lockstep& p, int64_t rows) {
+  for (int s = 0; s < p.streams; ++s)
+    for (int64_t t = 0; t < rows; ++t) _mm512_store_ps(p.acc + (s * p.acc_rows + t) * kStripRows, _mm512_setzero_ps());
+}
+// ... and become results.
+[[gnu::always_inline]] inline void finish(const Lockstep& p) {
+  for (int s = 0; s < p.streams; ++s) {
+    const __mmask16 used = static_cast<__mmask16>((1u << p.used[s]) - 1);
+    for (int64_t t = 0; t < p.rows; ++t) {
+      const __m512 acc = _mm512_load_ps(p.acc + (s * p.acc_rows + t) * kStripRows);
+      _mm512_mask_storeu_ps(p.y[t] + p.y_first[s], used, _mm512_mul_ps(acc, _mm512_set1_ps(p.row_scale[t])));
+    }
+  }
 }
 
 }  // namespace
