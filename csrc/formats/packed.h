@@ -23,7 +23,7 @@ class CodesFormat : public Format, public std::enable_shared_from_this<CodesForm
   void matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y) const override;
   void matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y) const override;
 
-  // The weight as the kernels of kernels/matmul and kernels/experts take it.
+  // The weight as the kernels of kernels/matmul and kernels/experts take it. Without data where only strips are kept.
   PackedRows rows_of(const Weight& w) const;
 
  protected:

@@ -54,6 +54,8 @@ class Op {
     (void)inputs, (void)limits;
     return {};
   }
+  // Whether it multiplies by its weights, so that their being rearranged for that is worth the memory.
+  virtual bool multiplies() const { return false; }
   virtual void run(const Call& call) const = 0;
 };
 

@@ -19,6 +19,8 @@ class Linear final : public Op {
     return {type};
   }
 
+  bool multiplies() const override { return true; }
+
   void run(const Call& call) const override {
     const Weight& w = *call.weights[0];
     const Matrix<float> y = call.outputs[0].matrix();
