@@ -38,7 +38,8 @@ struct StripLayout {
   int bits = 0;           // 1..6 or 8
   bool table = false;     // only with bits <= 4
   uint8_t code_of[16] = {};
-  int group = 0, offset = 0;  // as in CodesLayout
+  int group = 0;          // as in CodesLayout
+  int offset = 0;         // 0..128. A grid of consecutive levels has its indices as codes, and so another offset than its rows
   bool has_min = false;
   StripScale scale = StripScale::f16;
   int unit = 0;           // columns: 64, 128 or 256, a multiple of the group
@@ -62,8 +63,9 @@ struct Strips {
   const uint8_t* strip(int64_t part, int64_t s) const { return data + (part * strips_per_part() + s) * strip_bytes(); }
 };
 
-// The layout that rows of this kind get as strips; false for those that have none (the lattice types IQ1, IQ2, IQ3 and TQ1_0,
-// grids of more than 4 bits with levels of their own).
+// The layout that rows of this kind get as strips; false for those that have none: the lattice types IQ1, IQ2, IQ3 and TQ1_0,
+// grids of more than 4 bits with levels of their own, and groups that do not divide 256 (of 48 columns, or a row of 640 in parts
+// of 160).
 bool strip_layout(const PackedRows& w, StripLayout& layout);
 
 // Rearranges all rows of w, which are `parts` matrices of strips.rows rows, into `to` (strips.bytes() bytes, aligned to 64).
@@ -71,7 +73,8 @@ bool strip_layout(const PackedRows& w, StripLayout& layout);
 void pack_strips(const PackedRows& w, const Strips& strips, uint8_t* to);
 
 // The inverse: rows [first, first + count), counted through all parts, as they were in w, row_bytes apart, into `rows`.
-// w gives the kind of rows only; its data is not read.
+// w gives the kind of rows only; its data is not read. To the byte for GGML's types; what pads the last group of a grid is zero.
+// Shared by the team's threads.
 void unpack_strips(const Strips& strips, const PackedRows& w, int64_t first, int64_t count, uint8_t* rows);
 
 // Scales and minima of one unit as float32: scale[group in the unit][16], min likewise where there are minima (else untouched).

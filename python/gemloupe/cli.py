@@ -21,6 +21,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 ModelPath = Annotated[str, typer.Argument(help='A .gguf file, a folder of safetensors, or "gemma3-270m".')]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Measured = Annotated[str, typer.Option("--arithmetic", help="exact, bf16 (fast) or int8.")]
 Context = Annotated[int, typer.Option(help="Tokens of a chunk.")]
 TextFile = Annotated[str, typer.Argument(help='A text file; "-" reads standard input.')]
 
@@ -128,6 +129,8 @@ def generate(
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, seed: int = 0,
     stop: Annotated[Optional[list[str]], typer.Option(help="A text that ends the sequence; may be given several times.")] = None,
+    prompt_arithmetic: Annotated[str, typer.Option(help="How the prompt is read: bf16 (fast), exact or int8.")] = "bf16",
+    arithmetic: Annotated[str, typer.Option(help="How the written tokens are read: exact, bf16 or int8.")] = "exact",
     as_json: AsJson = False,
 ) -> None:
     """Continues a text."""
@@ -135,22 +138,23 @@ def generate(
     text = read_text("-") if prompt == "-" else prompt
     begin = time.monotonic()
     stream = loaded.stream(text, max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
-                           repetition_penalty=repetition_penalty, seed=seed, stop=stop or [])
+                           repetition_penalty=repetition_penalty, seed=seed, stop=stop or [],
+                           prompt_arithmetic=prompt_arithmetic, arithmetic=arithmetic)
     for piece in stream:
         if not as_json:
             print(piece, end="", flush=True)
     seconds = time.monotonic() - begin
     if as_json:
-        print_json({"text": stream.text, "tokens": stream.tokens, "finish": stream.finish, "seconds": seconds, "protocol": loaded.protocol()})
+        print_json({"text": stream.text, "tokens": stream.tokens, "finish": stream.finish, "seconds": seconds, "protocol": stream.protocol})
     else:
         print()
         print(f"{len(stream.tokens)} tokens, {len(stream.tokens) / seconds:.1f} tokens/s, ended by {stream.finish}", file=sys.stderr)
 
 
 @app.command()
-def perplexity(model: ModelPath, text: TextFile, context: Context = 512, as_json: AsJson = False) -> None:
+def perplexity(model: ModelPath, text: TextFile, context: Context = 512, arithmetic: Measured = "exact", as_json: AsJson = False) -> None:
     """How well a model foretells a text."""
-    result = gl.load(model).perplexity(read_text(text), context=context)
+    result = gl.load(model).perplexity(read_text(text), context=context, arithmetic=arithmetic)
     if as_json:
         print_json({"perplexity": result.value, "standard_error": result.standard_error, "nll": result.nll,
                     "tokens_scored": result.tokens_scored, "protocol": result.protocol})
@@ -159,9 +163,10 @@ def perplexity(model: ModelPath, text: TextFile, context: Context = 512, as_json
 
 
 @app.command()
-def compare(base: ModelPath, other: ModelPath, text: TextFile, context: Context = 512, as_json: AsJson = False) -> None:
+def compare(base: ModelPath, other: ModelPath, text: TextFile, context: Context = 512, arithmetic: Measured = "exact",
+            as_json: AsJson = False) -> None:
     """How far two models' predictions lie apart on a text, and where they part first."""
-    result = gl.compare(gl.load(base), gl.load(other), [read_text(text)], context=context)
+    result = gl.compare(gl.load(base), gl.load(other), [read_text(text)], context=context, arithmetic=arithmetic)
     if as_json:
         print_json(result.to_dict())
     else:
