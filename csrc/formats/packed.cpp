@@ -110,24 +110,37 @@ PackedRows CodesFormat::rows_of(const Weight& w) const {
   return {w.data, w.rows, w.cols, row_bytes(w.cols), layout(w.cols), &decode(), context()};
 }
 
-void CodesFormat::matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y) const {
+namespace {
+
+// The weight without its output scale, which in all arithmetics multiplies the sums.
+Weight unscaled(Weight w) {
+  w.output_scale.clear();
+  return w;
+}
+
+}  // namespace
+
+void CodesFormat::matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y, Arithmetic arithmetic) const {
   check_rows(w, first_row, y.cols, x.cols);
   check_outputs(x, y);
-  if (by_strips(w))
+  if (arithmetic == Arithmetic::bf16)
+    Format::matmul(x, unscaled(w), first_row, y, arithmetic);
+  else if (by_strips(w))
     multiply_strips(x, *w.strips, first_row, y);
   else
     matmul_exact(x, rows_of(w).slice(first_row, y.cols), y);
   scale_outputs(w, first_row, y);
 }
 
-void CodesFormat::matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y) const {
+void CodesFormat::matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y,
+                                 Arithmetic arithmetic) const {
   check_experts(x, expert, w, y);
-  if (by_strips(w) && w.strips->parts == w.experts)
+  if (arithmetic == Arithmetic::bf16)
+    Format::matmul_experts(x, expert, unscaled(w), y, arithmetic);
+  else if (by_strips(w))
     matmul_experts_strips(x, expert, *w.strips, y);
-  else if (w.data)
-    gemloupe::matmul_experts(x, expert, y.cols, rows_of(w), y);
   else
-    return Format::matmul_experts(x, expert, w, y);
+    gemloupe::matmul_experts(x, expert, y.cols, rows_of(w), y);
   scale_experts(w, expert, y);
 }
 

@@ -8,13 +8,6 @@
 
 namespace gemloupe {
 
-const char* name(Arithmetic) { return "exact"; }
-
-Arithmetic arithmetic_named(const std::string& name) {
-  check(name == "exact", "arithmetic: \"", name, "\" is not known here; this version has \"exact\"");
-  return Arithmetic::exact;
-}
-
 Graph::Graph(Weights weights) : weights_(std::move(weights)) {
   const std::pair<const char*, Extent> inputs[] = {
       {"tokens", Extent::rows}, {"positions", Extent::rows}, {"wanted", Extent::wanted}};

@@ -6,9 +6,9 @@
 //     even = odd = +0
 //     for p = 0 .. 15:   even = fma(x'[32 b + 2 p], w'[32 b + 2 p], even),   odd = fma(x'[32 b + 2 p + 1], w'[32 b + 2 p + 1], odd)
 //     acc = acc + (even + odd)
-// all in float32, rounded to nearest even, with results below 2^-126 flushed to zero. y = acc. That is what TDPBF16PS does, so
-// the AMX variant is the definition in hardware and the others give its bits (where the result is a NaN, any NaN). An output
-// depends on its two rows alone.
+// all in float32, rounded to nearest even, with results below 2^-126 flushed to a zero of their sign (common/bf16.h). y = acc.
+// That is what TDPBF16PS does, so the AMX variant is the definition in hardware and the others give its bits (where the result
+// is a NaN, any NaN). An output depends on its two rows alone.
 #pragma once
 
 #include <cstdint>

@@ -238,6 +238,7 @@ class Model:
         none, over the last repetition_window tokens (0: all). logit_bias: {id: added}. suppress: ids never chosen (None: the
         model's own list). seed: the same seed gives the same text, whatever else is in the batch. stop: texts that end a
         sequence and are not part of it. stop_ids: likewise tokens (None: the model's own ends).
+        prompt_arithmetic: "bf16", fast. arithmetic: "exact", of the tokens that are generated.
         together: the most sequences in one step. details: Generated instead of str, with tokens and why it ended.
         ValueError for options without meaning, empty prompts and prompts longer than the context. A KeyboardInterrupt carries
         what was written as its attribute `generated`.
@@ -273,8 +274,8 @@ class Model:
         """Runs a text or ids once and keeps what is asked for.
 
         record: patterns of value names ("layers.*.attn.mix"). edit: {pattern: fn(x) or fn(x, name)}; x is a read-only array [row, …], the
-        result takes its place. inputs: {name: array} of values brought along instead of computed ("embed"). logits: "all", "last", a
-        number of last rows, or None; float32 [row, vocabulary].
+        result takes its place. inputs: {name: array} of values brought along instead of computed ("embed"). arithmetic: "exact",
+        "bf16" or "int8". logits: "all", "last", a number of last rows, or None; float32 [row, vocabulary].
         ValueError for names that match nothing, edits of another shape or dtype, ids outside the vocabulary, and more tokens than the
         model's context; what an edit raises comes through as it is, with a note that names the value.
 
@@ -293,7 +294,8 @@ class Model:
     def perplexity(self, text: Prompt, context: int = 512, arithmetic: str = "exact", cache: str = "f32") -> Perplexity:
         """How well the model foretells a text (or ids): chunks of `context` tokens, BOS first in each, the second half scored.
 
-        A text shorter than a chunk is one chunk. The result carries its protocol. ValueError for an empty text.
+        A text shorter than a chunk is one chunk. arithmetic: "exact", "bf16" or "int8". The result carries its protocol. ValueError for
+        an empty text.
 
         >>> model.perplexity([2, 10, 20, 30, 40, 50], context=6).tokens_scored
         2

@@ -306,8 +306,8 @@ TEST_SUITE("formats") {
     CHECK_THROWS_AS(format->unpack(w, 1, {out.data(), 4, 256}), std::invalid_argument);
     CHECK_THROWS_AS(format->unpack(w, -1, {out.data(), 1, 256}), std::invalid_argument);
     CHECK_THROWS_AS(format->unpack(w, 0, {out.data(), 1, 128}), std::invalid_argument);
-    CHECK_THROWS_AS(format->matmul({x.data(), 1, 128}, w, 0, {out.data(), 1, 4}), std::invalid_argument);
-    CHECK_THROWS_AS(format->matmul({x.data(), 1, 256}, w, 0, {out.data(), 2, 4}), std::invalid_argument);
+    CHECK_THROWS_AS(format->matmul({x.data(), 1, 128}, w, 0, {out.data(), 1, 4}, Arithmetic::exact), std::invalid_argument);
+    CHECK_THROWS_AS(format->matmul({x.data(), 1, 256}, w, 0, {out.data(), 2, 4}, Arithmetic::exact), std::invalid_argument);
   }
 
   TEST_CASE("matmul is the product with what was unpacked") {
@@ -319,7 +319,7 @@ TEST_SUITE("formats") {
       Weight w = format->pack({dense.data(), rows, cols});
       const auto plain = unpacked(w);
       std::vector<float> y(tokens * 5);
-      format->matmul({x.data(), tokens, cols}, w, 2, {y.data(), tokens, 5});
+      format->matmul({x.data(), tokens, cols}, w, 2, {y.data(), tokens, 5}, Arithmetic::exact);
       for (int64_t t = 0; t < tokens; ++t)
         for (int64_t r = 0; r < 5; ++r) {
           double sum = 0, size = 0, most = 0, weights = 0;
@@ -344,11 +344,11 @@ TEST_SUITE("formats") {
       Weight w = format->pack({dense.data(), 6, 256});
       const auto plain = unpacked(w);
       std::vector<float> before(2 * 4), after(2 * 4);
-      format->matmul({x.data(), 2, 256}, w, 1, {before.data(), 2, 4});
+      format->matmul({x.data(), 2, 256}, w, 1, {before.data(), 2, 4}, Arithmetic::exact);
       w.experts = 3;
       w.output_scale = {2.0f, 4.0f, 0.5f};
       const auto scaled = unpacked(w);
-      format->matmul({x.data(), 2, 256}, w, 1, {after.data(), 2, 4});
+      format->matmul({x.data(), 2, 256}, w, 1, {after.data(), 2, 4}, Arithmetic::exact);
       for (int64_t r = 0; r < 6; ++r) CHECK(scaled[r * 256 + 7] == plain[r * 256 + 7] * w.output_scale[r / 2]);
       for (int64_t t = 0; t < 2; ++t)
         for (int64_t r = 0; r < 4; ++r) CHECK(after[t * 4 + r] == before[t * 4 + r] * w.output_scale[(r + 1) / 2]);
@@ -366,13 +366,13 @@ TEST_SUITE("formats") {
       w.experts = 4;
       w.output_scale = {1.0f, 3.0f, 5.0f, 0.25f};
       std::vector<float> y(6 * rows), one(rows);
-      format->matmul_experts({x.data(), 6, cols}, expert.data(), w, {y.data(), 6, rows});
+      format->matmul_experts({x.data(), 6, cols}, expert.data(), w, {y.data(), 6, rows}, Arithmetic::exact);
       for (int64_t t = 0; t < 6; ++t) {
-        format->matmul({x.data() + t * cols, 1, cols}, w, expert[t] * rows, {one.data(), 1, rows});
+        format->matmul({x.data() + t * cols, 1, cols}, w, expert[t] * rows, {one.data(), 1, rows}, Arithmetic::exact);
         CHECK(std::equal(one.begin(), one.end(), y.begin() + t * rows));
       }
       const std::vector<int32_t> wrong = {0, 0, 1, 3, 3, 4};
-      CHECK_THROWS_AS(format->matmul_experts({x.data(), 6, cols}, wrong.data(), w, {y.data(), 6, rows}), std::invalid_argument);
+      CHECK_THROWS_AS(format->matmul_experts({x.data(), 6, cols}, wrong.data(), w, {y.data(), 6, rows}, Arithmetic::exact), std::invalid_argument);
     }
   }
 

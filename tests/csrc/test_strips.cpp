@@ -38,7 +38,7 @@ bool same(const std::vector<float>& a, const std::vector<float>& b) { return std
 
 std::vector<float> product(const Weight& w, const std::vector<float>& x, int64_t first, int64_t rows) {
   std::vector<float> y(static_cast<size_t>(3 * rows));
-  w.format->matmul(Matrix<const float>(x.data(), 3, w.cols), w, first, Matrix<float>(y.data(), 3, rows));
+  w.format->matmul(Matrix<const float>(x.data(), 3, w.cols), w, first, Matrix<float>(y.data(), 3, rows), Arithmetic::exact);
   return y;
 }
 
@@ -71,8 +71,8 @@ TEST_CASE("a weight with strips is the weight that it was made from") {
         CHECK(same(product(*after, x, first, count), product(*before, x, first, count)));
       const int32_t expert[] = {0, -1, 1};
       std::vector<float> y(3 * 35), judge(3 * 35);
-      after->format->matmul_experts(Matrix<const float>(x.data(), 3, 512), expert, *after, Matrix<float>(y.data(), 3, 35));
-      before->format->matmul_experts(Matrix<const float>(x.data(), 3, 512), expert, *before, Matrix<float>(judge.data(), 3, 35));
+      after->format->matmul_experts(Matrix<const float>(x.data(), 3, 512), expert, *after, Matrix<float>(y.data(), 3, 35), Arithmetic::exact);
+      before->format->matmul_experts(Matrix<const float>(x.data(), 3, 512), expert, *before, Matrix<float>(judge.data(), 3, 35), Arithmetic::exact);
       CHECK(same(y, judge));
     }
   }

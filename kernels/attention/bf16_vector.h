@@ -1,0 +1,360 @@
+// The loops of attention_bf16; avx2_bf16.cpp, avx512_bf16.cpp and amx_bf16.cpp include it after their Words and their product().
+//
+// The queries of a key-value head (its rows times the heads that share it) are the rows of two matrix products: scores = queries
+// times keys, and y += weights times values. A stretch of keys and values is first turned into tiles for all queries. Then a
+// panel of queries, as many as fit the second-level cache with a block of keys and values, goes through the blocks of the stretch,
+// 32 queries at a time. Threads share the tiles to make, then the panels.
+#pragma once
+
+#include "kernels/attention/bf16.h"
+#include "kernels/common/bf16.h"
+#include "kernels/common/scratch.h"
+#include "kernels/common/team.h"
+
+namespace gemloupe {
+namespace {
+
+constexpr int kQueries32 = 32;
+constexpr int kTileWords = 256;              // a tile: 16 pairs of rows, 16 columns
+constexpr int kGroups = kKeyBlock / kTileBlock;
+
+[[gnu::always_inline]] inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+[[gnu::always_inline]] inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+[[gnu::always_inline]] inline int64_t up(int64_t a, int64_t unit) { return (a + unit - 1) / unit * unit; }
+
+struct Task {
+  Matrix<const float> q;
+  int64_t first_position;
+  KeyValues cache;
+  int kv_heads, group, head_dim, width;  // width: head_dim up to a multiple of 32
+  float scale;
+  int64_t window;
+  Matrix<float> y;
+  int64_t queries;  // of one key-value head
+  int panel;        // queries of a panel, a multiple of 32
+
+  float* memory;
+  // Tiles of positions start .. start + 256 * blocks - 1, for each key-value head and block of positions:
+  // keys[16 keys][32 columns][tile], values[16 columns][32 keys][tile]; odd[32 keys].
+  uint32_t *keys, *values;
+  uint8_t* odd;
+  int64_t start, blocks;
+  float *largest, *sum;  // [kv_heads][queries], between two stretches
+};
+
+// Why a group of 32 keys needs care.
+enum Odd : uint8_t {
+  kTinyKeys = 1,    // below 2^-48: with a small query, a sum of products may fall below 2^-126
+  kTinyValues = 2,  // below 2^-40: with a small weight the same
+  kWildValues = 4   // infinite or NaN: rows that do not see the key must not meet it
+};
+constexpr float kTinyQuery = 0x1p-60f;
+
+[[gnu::always_inline]] inline bool any_below(Lanes size, float limit) {
+  return greater(fill(limit), size) & greater(size, fill(0.0f));
+}
+
+// 32 elements of a row at column d of head_dim as rounded Words; what is behind the last column, and every absent row, is 0.
+template <class T>
+[[gnu::always_inline]] inline void load_rounded(const T* row, int d, int head_dim, Words& a, Words& b) {
+  a = b = no_words();
+  if (!row) return;
+  const int left = head_dim - d;
+  if (left >= 2 * kLanes) {
+    a = rounded(load(row + d));
+    b = rounded(load(row + d + kLanes));
+  } else {
+    a = left >= kLanes ? rounded(load(row + d)) : rounded(load(row + d, left));
+    if (left > kLanes) b = rounded(load(row + d + kLanes, left - kLanes));
+  }
+}
+
+// 16 keys, the columns d .. d + 31: one tile.
+template <class T>
+[[gnu::always_inline]] inline uint8_t make_key_tile(const T* const* key, int d, int head_dim, uint32_t* tile) {
+  Words w[kLanes];
+  bool tiny = false;
+  for (int k = 0; k < kLanes; ++k) {
+    Words a, b;
+    load_rounded(key[k], d, head_dim, a, b);
+    if (sizeof(T) == 4 && !kFlushes)
+      tiny |= any_below(larger(high(a), -high(a)), 0x1p-48f) | any_below(larger(high(b), -high(b)), 0x1p-48f);
+    w[k] = pack(a, b);
+  }
+  transpose(w);
+  for (int p = 0; p < kLanes; ++p) store(tile + p * kLanes, w[p]);
+  return tiny ? kTinyKeys : 0;
+}
+
+// 32 values, the columns d .. d + 31: two tiles, `stride` words apart.
+template <class T>
+[[gnu::always_inline]] inline uint8_t make_value_tiles(const T* const* value, int d, int head_dim, uint32_t* tile, int64_t stride) {
+  bool tiny = false;
+  Lanes size = fill(0.0f);
+  for (int p = 0; p < kLanes; ++p) {
+    Words a[2], b[2];
+    for (int i = 0; i < 2; ++i) {
+      load_rounded(value[2 * p + i], d, head_dim, a[i], b[i]);
+      // x * 0 is 0 or NaN.
+      size = fma(high(a[i]), fill(0.0f), fma(high(b[i]), fill(0.0f), size));
+      if (sizeof(T) == 4 && !kFlushes)
+        tiny |= any_below(larger(high(a[i]), -high(a[i])), 0x1p-40f) | any_below(larger(high(b[i]), -high(b[i])), 0x1p-40f);
+    }
+    store(tile + p * kLanes, pair(a[0], a[1]));
+    store(tile + stride + p * kLanes, pair(b[0], b[1]));
+  }
+  const bool wild = equal(size, size) != 0xffff;
+  return static_cast<uint8_t>((tiny ? kTinyValues : 0) | (wild ? kWildValues : 0));
+}
+
+// The tiles of 32 positions of one key-value head.
+template <class T>
+[[gnu::always_inline]] inline void make_tiles(const Task& task, int64_t kv, int64_t group) {
+  const KeyValues& c = task.cache;
+  const T *key[kTileBlock], *value[kTileBlock];
+  const int64_t first = task.start + group * kTileBlock, column = kv * task.head_dim;
+  for (int i = 0; i < kTileBlock; ++i) {
+    const bool present = first + i >= c.first && first + i < c.last;
+    const int64_t slot = (first + i) % c.capacity;
+    key[i] = present ? static_cast<const T*>(c.keys) + slot * c.key_width_stride + column : nullptr;
+    value[i] = present ? static_cast<const T*>(c.values) + slot * c.value_width_stride + column : nullptr;
+  }
+  const int64_t block = kv * task.blocks + group / kGroups, part = group % kGroups, columns = task.width / kTileBlock;
+  uint32_t* const keys = task.keys + (block * 2 * kGroups + 2 * part) * columns * kTileWords;
+  uint32_t* const values = task.values + (block * 2 * columns * kGroups + part) * kTileWords;
+  uint8_t odd = 0;
+  for (int64_t i = 0; i < columns; ++i) {
+    const int d = static_cast<int>(i) * kTileBlock;
+    odd |= make_key_tile(key, d, task.head_dim, keys + i * kTileWords);
+    odd |= make_key_tile(key + kLanes, d, task.head_dim, keys + (columns + i) * kTileWords);
+    odd |= make_value_tiles(value, d, task.head_dim, values + 2 * i * kGroups * kTileWords, kGroups * kTileWords);
+  }
+  task.odd[block * kGroups + part] = odd;
+}
+
+// A thread's work space.
+struct Panel {
+  Cell* q;         // [panel][width]
+  float* y;        // [panel][width], not yet divided by the sum
+  float* scores;   // [32][256]
+  Cell* weights;   // [32][256]
+  float *largest, *sum;
+  Visible* seen;
+  bool tiny;  // a query has elements below kTinyQuery
+
+  static int64_t floats(int panel, int width) {
+    return panel * width * 2 + kQueries32 * kKeyBlock * 2 + panel * 2 + panel * static_cast<int64_t>(sizeof(Visible) / 4);
+  }
+  Panel(float* memory, int panel, int width) {
+    y = memory;
+    q = reinterpret_cast<Cell*>(y + panel * width);
+    scores = y + 2 * panel * width;
+    weights = reinterpret_cast<Cell*>(scores + kQueries32 * kKeyBlock);
+    seen = reinterpret_cast<Visible*>(scores + 2 * kQueries32 * kKeyBlock);
+    largest = reinterpret_cast<float*>(seen + panel);
+    sum = largest + panel;
+  }
+};
+
+[[gnu::always_inline]] inline int64_t column_of(const Task& task, int64_t kv, int64_t query) {
+  return (kv * task.group + query % task.group) * task.head_dim;
+}
+
+// Queries first .. first + n - 1 of a key-value head as they were before this stretch.
+inline void open_panel(const Task& task, Panel& panel, int64_t kv, int64_t first, int n, bool begin) {
+  panel.tiny = false;
+  for (int j = 0; j < n; ++j) {
+    const int64_t row = (first + j) / task.group;
+    const float* q = task.q.row(row) + column_of(task, kv, first + j);
+    float* const y = panel.y + int64_t{j} * task.width;
+    for (int d = 0; d < task.width; d += kTileBlock) {
+      Words a, b;
+      load_rounded(q, d, task.head_dim, a, b);
+      store_cells(panel.q + int64_t{j} * task.width + d, a, b);
+      if (!kFlushes) panel.tiny |= any_below(larger(high(a), -high(a)), kTinyQuery) | any_below(larger(high(b), -high(b)), kTinyQuery);
+    }
+    panel.seen[j] = visible(task.first_position + row, task.window, task.cache.first, task.cache.last);
+    panel.largest[j] = begin ? -__builtin_inff() : task.largest[kv * task.queries + first + j];
+    panel.sum[j] = begin ? 0.0f : task.sum[kv * task.queries + first + j];
+    const float* before = task.y.row(row) + column_of(task, kv, first + j);
+    for (int d = 0; d < task.width; ++d) y[d] = begin || d >= task.head_dim ? 0.0f : before[d];
+  }
+  for (int64_t i = int64_t{n} * task.width; i < up(n, kQueries32) * task.width; ++i) panel.q[i] = Cell{0}, panel.y[i] = 0.0f;
+}
+
+inline void close_panel(const Task& task, const Panel& panel, int64_t kv, int64_t first, int n, bool end) {
+  for (int j = 0; j < n; ++j) {
+    float* const out = task.y.row((first + j) / task.group) + column_of(task, kv, first + j);
+    const float* const y = panel.y + int64_t{j} * task.width;
+    if (end) {
+      const bool none = panel.seen[j].first >= panel.seen[j].last;
+      for (int d = 0; d < task.head_dim; ++d) out[d] = none ? 0.0f : y[d] / panel.sum[j] + 0.0f;
+    } else {
+      for (int d = 0; d < task.head_dim; ++d) out[d] = y[d];
+      task.largest[kv * task.queries + first + j] = panel.largest[j];
+      task.sum[kv * task.queries + first + j] = panel.sum[j];
+    }
+  }
+}
+
+// The scores of query j with the keys at `start` + first .. last - 1, multiples of 32, become weights.
+[[gnu::always_inline]] inline void weigh(const Task& task, const Panel& panel, int j, int64_t start, int64_t first, int64_t last) {
+  float* const s = panel.scores + j % kQueries32 * kKeyBlock;
+  Cell* const p = panel.weights + j % kQueries32 * kKeyBlock;
+  const int64_t begin = most(panel.seen[j].first - start, first), end = least(panel.seen[j].last - start, last);
+  if (begin >= end) {
+    for (int64_t i = first; i < last; i += kTileBlock) store_cells(p + i, no_words(), no_words());
+    return;
+  }
+  if (task.scale != 1.0f)
+    for (int64_t i = first; i < last; i += kLanes) store(s + i, load(s + i) * fill(task.scale));
+  for (int64_t i = first; i < begin; ++i) s[i] = -__builtin_inff();
+  for (int64_t i = end; i < last; ++i) s[i] = -__builtin_inff();
+  Lanes top = fill(panel.largest[j]);
+  for (int64_t i = first; i < last; i += kLanes) top = larger(load(s + i), top);
+  const Lanes m = fill(largest(top));
+  Lanes sum = fill(0.0f);
+  for (int64_t i = first; i < last; i += kTileBlock) {
+    Words w[2];
+    for (int h = 0; h < 2; ++h) {
+      const Lanes x = load(s + i + h * kLanes) - m;
+      w[h] = rounded(choose(greater(fill(kFaint), x), fill(0.0f), exp_(x)));
+      sum = sum + high(w[h]);
+    }
+    store_cells(p + i, w[0], w[1]);
+  }
+  const float now = largest(top);
+  float factor[kLanes];
+  store(factor, exp_(fill(panel.largest[j]) - m));
+  panel.sum[j] = __builtin_fmaf(panel.sum[j], factor[0], fold(sum));
+  panel.largest[j] = now;
+  if (factor[0] == 1.0f) return;
+  float* const y = panel.y + int64_t{j} * task.width;
+  for (int d = 0; d < task.width; d += kLanes) {
+    const Lanes x = load(y + d) * fill(factor[0]);
+    store(y + d, choose(greater(fill(0x1p-126f), larger(x, -x)), fill(0.0f), x));
+  }
+}
+
+[[gnu::always_inline]] inline Lanes flush(Lanes x) { return choose(greater(fill(0x1p-126f), larger(x, -x)), fill(0.0f), x); }
+
+// y of query j += weights times values of one group of 32 keys, without those that the query does not see.
+inline void mix_carefully(const Task& task, const Panel& panel, int j, int64_t start, const uint32_t* values) {
+  const Cell* const p = panel.weights + j % kQueries32 * kKeyBlock + start % kKeyBlock;
+  for (int d = 0; d < task.width; d += kLanes, values += kGroups * kTileWords) {
+    Lanes sum[2] = {fill(0.0f), fill(0.0f)};
+    for (int i = 0; i < kTileBlock; ++i) {
+      if (start + i < panel.seen[j].first || start + i >= panel.seen[j].last) continue;
+      const Words w = load_words(values + i / 2 * kLanes);
+      sum[i % 2] = flush(fma(fill(widened(p[i])), i % 2 ? high(w) : low(w), sum[i % 2]));
+    }
+    float* const y = panel.y + int64_t{j} * task.width + d;
+    store(y, flush(load(y) + flush(sum[0] + sum[1])));
+  }
+}
+
+// Queries j .. j + n - 1, at most 32, with one block of keys.
+[[gnu::always_inline]] inline void meet(const Task& task, const Panel& panel, int j, int n, int64_t kv, int64_t block) {
+  const int64_t start = task.start + block * kKeyBlock, columns = task.width / kTileBlock;
+  int64_t first = kKeyBlock, last = 0;
+  for (int i = j; i < j + n; ++i) {
+    if (panel.seen[i].first >= panel.seen[i].last) continue;
+    first = least(first, panel.seen[i].first - start);
+    last = most(last, panel.seen[i].last - start);
+  }
+  first = most(first, 0) / kTileBlock * kTileBlock;
+  last = least(up(last, kTileBlock), kKeyBlock);
+  if (first >= last) return;
+
+  const int64_t at = kv * task.blocks + block;
+  const uint32_t* const keys = task.keys + at * 2 * kGroups * columns * kTileWords;
+  const uint32_t* const values = task.values + at * 2 * kGroups * columns * kTileWords;
+  const uint8_t* const odd = task.odd + at * kGroups;
+  uint8_t any = 0;
+  for (int64_t g = first / kTileBlock; g < last / kTileBlock; ++g) any |= odd[g];
+
+  product(panel.q + int64_t{j} * task.width, task.width, n, keys + first / kLanes * columns * kTileWords, columns * kTileWords,
+          last - first, static_cast<int>(columns), panel.scores + first, kKeyBlock, false, panel.tiny || (any & kTinyKeys));
+  for (int i = j; i < j + n; ++i) weigh(task, panel, i, start, first, last);
+  for (int64_t g = first / kTileBlock; g < last / kTileBlock;) {
+    int64_t end = g;
+    while (end < last / kTileBlock && !(odd[end] & kWildValues)) ++end;
+    if (end > g)
+      product(panel.weights + g * kTileBlock, kKeyBlock, n, values + g * kTileWords, kGroups * kTileWords, task.width,
+              static_cast<int>(end - g), panel.y + int64_t{j} * task.width, task.width, true, any & kTinyValues);
+    g = end;
+    for (; g < last / kTileBlock && (odd[g] & kWildValues); ++g)
+      for (int i = j; i < j + n; ++i) mix_carefully(task, panel, i, start + g * kTileBlock, values + g * kTileWords);
+  }
+}
+
+// The work of a stretch: its tiles, then every panel of queries with every block.
+template <class T>
+[[gnu::always_inline]] inline void attend_stretch(const Task& task, float* panels, bool begin, bool end) {
+  const int64_t groups = task.blocks * kGroups;
+  share(task.kv_heads * groups, 1, [&](int64_t a, int64_t b) {
+    for (int64_t i = a; i < b; ++i) make_tiles<T>(task, i / groups, i % groups);
+  });
+  const int64_t count = (task.queries + task.panel - 1) / task.panel;
+  const int64_t floats = up(Panel::floats(task.panel, task.width), 16);
+  int taken = 0;
+  share(task.kv_heads * count, 1, [&](int64_t a, int64_t b) {
+    [[maybe_unused]] const TileSetting setting;
+    Panel panel(panels + __atomic_fetch_add(&taken, 1, __ATOMIC_RELAXED) * floats, task.panel, task.width);
+    for (int64_t item = a; item < b; ++item) {
+      // Later rows see more keys: from both ends in turn, so that every part of the list has its share of them.
+      const int64_t kv = item % task.kv_heads, i = item / task.kv_heads, first = (i % 2 ? count - 1 - i / 2 : i / 2) * task.panel;
+      const int n = static_cast<int>(least(task.panel, task.queries - first));
+      open_panel(task, panel, kv, first, n, begin);
+      for (int64_t block = 0; block < task.blocks; ++block)
+        for (int j = 0; j < n; j += kQueries32) meet(task, panel, j, static_cast<int>(least(kQueries32, n - j)), kv, block);
+      close_panel(task, panel, kv, first, n, end);
+    }
+  });
+}
+
+[[gnu::always_inline]] inline void attention_words(Matrix<const float> q, int64_t first_position, const KeyValues& cache, int heads,
+                                                   int kv_heads, int head_dim, float scale, int64_t window, Matrix<float> y) {
+  if (q.rows <= 0) return;
+  Task task{};
+  task.q = q;
+  task.first_position = first_position;
+  task.cache = cache;
+  task.kv_heads = kv_heads;
+  task.group = heads / kv_heads;
+  task.head_dim = head_dim;
+  task.width = static_cast<int>(up(head_dim, kTileBlock));
+  task.scale = scale;
+  task.window = window;
+  task.y = y;
+  task.queries = q.rows * task.group;
+
+  // Half of a second-level cache of 2 MiB for the queries and their y; but every thread should have a panel.
+  const int64_t team = threads(), room = (int64_t{3} << 18) / (task.width * 6), each = (task.queries * kv_heads + team - 1) / team;
+  task.panel = static_cast<int>(most(kQueries32, least(room / kQueries32 * kQueries32, up(each, kQueries32))));
+
+  // The keys that any row sees, in stretches of at most 32 MiB of tiles.
+  const int64_t first = visible(first_position, window, cache.first, cache.last).first / kKeyBlock * kKeyBlock;
+  const int64_t last = most(visible(first_position + q.rows - 1, window, cache.first, cache.last).last, first + 1);
+  const int64_t total = (last - first + kKeyBlock - 1) / kKeyBlock, block_words = int64_t{kKeyBlock} * task.width / 2;
+  const int64_t stretch = least(total, most(1, (int64_t{1} << 23) / (2 * block_words * kv_heads)));
+  const int64_t panels = least(team, kv_heads * ((task.queries + task.panel - 1) / task.panel));
+  const int64_t states = kv_heads * task.queries, floats = up(Panel::floats(task.panel, task.width), 16);
+  float* memory = scratch(2 * stretch * kv_heads * block_words + panels * floats + 2 * states + stretch * kv_heads * kGroups / 4 + 16);
+  task.keys = reinterpret_cast<uint32_t*>(memory);
+  task.values = task.keys + stretch * kv_heads * block_words;
+  float* const work = memory + 2 * stretch * kv_heads * block_words;
+  task.largest = work + panels * floats;
+  task.sum = task.largest + states;
+  task.odd = reinterpret_cast<uint8_t*>(task.sum + states);
+
+  for (int64_t block = 0; block < total; block += stretch) {
+    task.start = first + block * kKeyBlock;
+    task.blocks = least(stretch, total - block);
+    if (cache.half) attend_stretch<uint16_t>(task, work, block == 0, block + stretch >= total);
+    else attend_stretch<float>(task, work, block == 0, block + stretch >= total);
+  }
+}
+
+}  // namespace
+}  // namespace gemloupe
