@@ -1,4 +1,4 @@
-"""The command line: gemloupe inspect, generate, perplexity, compare."""
+"""The command line: gemloupe inspect, generate, perplexity, compare, bench."""
 
 from __future__ import annotations
 
@@ -171,6 +171,33 @@ def compare(base: ModelPath, other: ModelPath, text: TextFile, context: Context 
         print_json(result.to_dict())
     else:
         print(result)
+
+
+@app.command()
+def bench(
+    model: ModelPath,
+    prompt: Annotated[int, typer.Option(help="Tokens of the prompt; 0 for none.")] = 512,
+    decode: Annotated[int, typer.Option(help="Decode steps; 0 for none.")] = 32,
+    depth: Annotated[int, typer.Option(help="Tokens in the cache before either.")] = 0,
+    sessions: Annotated[int, typer.Option(help="Sequences that decode together.")] = 1,
+    arithmetic: Annotated[str, typer.Option(help="Of the prompt: bf16, exact or int8.")] = "bf16",
+    rounds: Annotated[int, typer.Option(help="The median of so many.")] = 3,
+    cache: Annotated[str, typer.Option(help="f32 or f16.")] = "f32",
+    chunk: Annotated[int, typer.Option(help="The most rows of one step; 0 for the default.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the random ids.")] = 0,
+    json_file: Annotated[Optional[str], typer.Option("--json", help='Write JSON to this file; "-" prints it.')] = None,
+) -> None:
+    """How fast a model runs, beside how fast this machine could run it."""
+    kept = None if json_file in (None, "-") else open(str(json_file), "w", encoding="utf-8")  # a bad path shows before the minutes pass
+    result = gl.bench(model, prompt=prompt, decode=decode, depth=depth, sessions=sessions, arithmetic=arithmetic, rounds=rounds,
+                      cache=cache, chunk=chunk, seed=seed)
+    if json_file == "-":
+        print_json(result.to_dict())
+        return
+    print(result)
+    if kept is not None:
+        with kept:
+            kept.write(result.to_json() + "\n")
 
 
 def main() -> None:
