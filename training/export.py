@@ -10,14 +10,14 @@ generation_config.json, README.md and SHA256SUMS. What is measured is the export
 import argparse
 import hashlib
 import json
-import math
 import shutil
 from pathlib import Path
 
 import torch
 from architecture import BOS, EOS, MODELS, PAD, fresh, parameter_counts
 from data import ROOT, WORK, tokens
-from evaluate import KINDS, PROMPTS, STRIDE, load, measure, sample
+from evaluate import PROMPTS, STRIDE, load, measure, sample
+from pictures import routing_map
 from tokenizer import tokenizer_path
 
 RUNS = ROOT / "training" / "runs"
@@ -57,30 +57,6 @@ def save_curve(name: str, source: Path, steps: int) -> list[dict]:
     RUNS.mkdir(exist_ok=True)
     (RUNS / f"{name}.curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return lines
-
-
-def picture(routing: dict) -> str:
-    """SVG: for every layer a map of kinds of token by experts; the darker, the more of the kind's choices go to the expert."""
-    cell, left, top, gap = 20, 170, 44, 26
-    layers, experts = len(routing["load"]), len(routing["load"][0])
-    rows = [kind for kind, tokens in zip(range(len(KINDS)), routing["tokens_of_kind"]) if tokens]
-    height = top + layers * (len(rows) * cell + gap)
-    width = left + experts * cell + 16
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
-           f'<rect width="{width}" height="{height}" fill="white"/>',
-           f'<text x="{left}" y="18">experts; white: never chosen by this kind of token,</text>',
-           f'<text x="{left}" y="34">black: a third of its choices and more</text>']
-    for layer in range(layers):
-        y0 = top + layer * (len(rows) * cell + gap)
-        out.append(f'<text x="6" y="{y0 + 14}" font-weight="bold">layer {layer}</text>')
-        for row, kind in enumerate(rows):
-            y = y0 + row * cell + (gap - 8)
-            out.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{KINDS[kind]}</text>')
-            for expert, share in enumerate(routing["share_by_kind"][layer][kind]):
-                shade = round(255 * (1 - math.sqrt(min(1, 3 * share))))
-                out.append(f'<rect x="{left + expert * cell}" y="{y}" width="{cell - 1}" height="{cell - 1}" '
-                           f'fill="rgb({shade},{shade},{shade})" stroke="#ccc" stroke-width="0.5"/>')
-    return "\n".join([*out, "</svg>", ""])
 
 
 def curve_table(lines: list[dict]) -> str:
@@ -223,7 +199,7 @@ def main() -> None:
     found = json.loads(measured.read_text(encoding="utf-8"))
     found["samples"] = [sample(*load(folder), prompt, seed=i) for i, prompt in enumerate(PROMPTS)]
     if "routing" in found:
-        (folder / "routing.svg").write_text(picture(found["routing"]))
+        (folder / "routing.svg").write_text(routing_map(found["routing"]))
     (folder / "README.md").write_text(card(args.name, found), encoding="utf-8")
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.iterdir())
             if path.name != "SHA256SUMS"]

@@ -16,6 +16,7 @@
 namespace gemloupe {
 
 class Format;
+struct Strips;
 
 // A matrix [rows, cols] in some format. A stack of experts has experts * (rows of one) rows. Immutable once made.
 struct Weight {
@@ -23,7 +24,9 @@ struct Weight {
   int64_t rows = 0;
   int64_t cols = 0;
   int64_t experts = 1;                 // rows / experts rows belong to each
-  const uint8_t* data = nullptr;       // rows * format->row_bytes(cols) bytes, row after row
+  const uint8_t* data = nullptr;       // rows * format->row_bytes(cols) bytes, row after row; null where only strips are kept:
+                                       // read_bytes (csrc/formats/strips.h) gives them in both cases
+  std::shared_ptr<const Strips> strips;  // the rows rearranged for the kernels, with their memory; null where there are none
   std::shared_ptr<const void> owner;   // keeps data alive: a mapped file, or memory of our own
   std::vector<float> output_scale;     // empty for 1, else one for all or one an expert: multiplies the unpacked value (NVFP4)
 

@@ -24,7 +24,7 @@ class CodesFormat : public Format, public std::enable_shared_from_this<CodesForm
   void matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y,
                       Arithmetic arithmetic) const override;
 
-  // The weight as the kernels of kernels/matmul and kernels/experts take it.
+  // The weight as the kernels of kernels/matmul and kernels/experts take it. Without data where only strips are kept.
   PackedRows rows_of(const Weight& w) const;
 
  protected:

@@ -62,6 +62,20 @@ void Graph::add(const NodeSpec& spec) {
   nodes_.push_back(std::move(node));
 }
 
+std::set<std::string> Graph::multiplied() const {
+  std::set<std::string> names;
+  for (const Node& node : nodes_)
+    if (node.op->multiplies()) names.insert(node.weights.begin(), node.weights.end());
+  return names;
+}
+
+void Graph::hold(const std::string& name, std::shared_ptr<const Weight> w) {
+  const Weight& before = weight(name);
+  check(w && w->format->name() == before.format->name() && w->rows == before.rows && w->cols == before.cols && w->experts == before.experts,
+        name, ": the weight must keep its format and shape");
+  weights_[name] = std::move(w);
+}
+
 int Graph::find(std::string_view value) const {
   const auto found = index_.find(value);
   return found == index_.end() ? -1 : found->second;

@@ -55,6 +55,8 @@ class Op {
     (void)inputs, (void)limits;
     return {};
   }
+  // Whether it multiplies by its weights, so that their being rearranged for that is worth the memory.
+  virtual bool multiplies() const { return false; }
   virtual void run(const Call& call) const = 0;
 };
 

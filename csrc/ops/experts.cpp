@@ -66,6 +66,8 @@ class ExpertsLinear final : public Op {
     return {Type{DType::f32, {kAny, made}, inputs[0].extent}};
   }
 
+  bool multiplies() const override { return true; }
+
   void run(const Call& call) const override {
     const Tensor &x = call.inputs[0], &experts = call.inputs[1];
     const int64_t slots = experts.width(), width = x.shape().back(), pairs = x.rows() * slots, count = call.weights[0]->experts;

@@ -20,6 +20,8 @@ class Linear final : public Op {
     return {type};
   }
 
+  bool multiplies() const override { return true; }
+
   void run(const Call& call) const override {
     const Weight& w = *call.weights[0];
     const Matrix<float> x = call.inputs[0].matrix(), y = call.outputs[0].matrix();

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "csrc/core/error.h"
+#include "csrc/formats/strips.h"
 #include "csrc/io/output_file.h"
 #include "csrc/io/printable.h"
 #include "csrc/session/session.h"
@@ -80,7 +81,11 @@ uint64_t fingerprint(const Graph& graph) {
     const std::string kind = text(w->format->name(), ' ', w->rows, ' ', w->cols, ' ', w->experts);
     sum.add(kind.data(), kind.size());
     const size_t bytes = static_cast<size_t>(w->bytes()), sample = std::min<size_t>(bytes, 256);
-    for (size_t at : {size_t{0}, (bytes - sample) / 3, (bytes - sample) / 3 * 2, bytes - sample}) sum.add(w->data + at, sample);
+    for (size_t at : {size_t{0}, (bytes - sample) / 3, (bytes - sample) / 3 * 2, bytes - sample}) {
+      uint8_t piece[256];
+      read_bytes(*w, static_cast<int64_t>(at), static_cast<int64_t>(sample), piece);
+      sum.add(piece, sample);
+    }
     sum.add(w->output_scale.data(), w->output_scale.size() * 4);
   }
   return sum.state;

@@ -4,6 +4,8 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
 
+#include <cstdint>
+
 namespace gemloupe::tiles {
 namespace {
 

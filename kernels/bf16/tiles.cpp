@@ -192,7 +192,10 @@ void Multiplication::run() {
 }  // namespace
 
 void multiply(const Steps& steps, const Batch& batch, const TileWeight& w, int64_t first, const Job* jobs, int64_t count) {
-  Multiplication(steps, batch, w, first, jobs, count).run();
+  if (w.cols == 0)
+    for (int64_t t = 0; t < batch.y.rows; ++t) std::fill(batch.y.row(t), batch.y.row(t) + batch.y.cols, 0.0f);
+  else
+    Multiplication(steps, batch, w, first, jobs, count).run();
 }
 
 }  // namespace gemloupe::tiles

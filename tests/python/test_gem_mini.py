@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gemloupe as gl
+from test_files_interop import HALF, llama_cpp  # noqa: F401, a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "python" / "gemloupe" / "models"
@@ -107,6 +108,41 @@ def test_agrees_with_the_oracle(model, folder, ids):
     reach = gl.reference.reach(config, weights, ids)["logits"]
     want = gl.reference.run(config, weights, ids)["logits"]
     assert np.abs(np.asarray(model.run(ids, arithmetic="exact").logits) - want).max() <= reach
+
+
+def rows_before_a_close_call(model, ids, nearest=1e-3):
+    """How many rows come before the first whose choice of experts hangs on less than `nearest`, which f16 keys could turn."""
+    if not model.config.experts:
+        return len(ids)
+    run, last = model.run(ids, arithmetic="exact", record="layers.*.moe.scores"), model.config.experts_used - 1
+    scores = [-np.sort(-run[name], axis=1) for name in run.names]
+    close = np.min([s[:, last] - s[:, last + 1] for s in scores], axis=0) < nearest
+    return int(np.argmax(close)) if close.any() else len(ids)
+
+
+def test_three_programs_agree(model, folder, ids, llama_cpp, tmp_path):  # noqa: F811
+    """Transformers on the folder, llama.cpp on the GGUF that model.save writes, and gemloupe on both: one result.
+
+    llama.cpp keeps keys, values and the table of its GELU in f16, so its logits lie within f16's rounding where the others' lie
+    within float32's. The passage is longer than the sliding window.
+    """
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    assert len(ids) > model.config.layers[0].window
+    model.quantize({"*": "F32"}).save(tmp_path / "x.gguf")
+    here = model.run(ids, arithmetic="exact").logits
+    assert np.array_equal(gl.load(tmp_path / "x.gguf").run(ids, arithmetic="exact").logits, here)
+    with torch.no_grad():
+        judge = transformers.Gemma4ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        there = judge(torch.tensor([ids]), use_cache=False).logits[0].numpy()
+    native, _ = llama_cpp(tmp_path / "x.gguf", ids)
+    reach = gl.reference.reach(*gl.reference.load(folder), ids)["logits"]
+    rows = rows_before_a_close_call(model, ids)
+    assert rows >= 8
+    assert np.abs(here - there).max() <= FACTOR * reach
+    for other in (here, there):
+        assert np.abs(native - other)[:rows].max() <= HALF * reach
+    # And closely, whatever experts were turned: most logits are as near as f16 could write them under the cap of 30.
+    assert np.median(np.abs(native - there)) <= 30 * 2**-11
 
 
 @pytest.mark.parametrize("place", ["x.gguf", "folder/"])
