@@ -25,7 +25,7 @@ from forward import balance, forward
 from tokenizers import Tokenizer
 from transformers import Gemma4ForCausalLM
 
-CONTEXT, STRIDE, ROWS = 256, 192, 16
+CONTEXT, STRIDE, ROWS = 512, 384, 16
 PROMPTS = ("It was a dark night, and", "\"My dear sir,\" said", "The ship had been at sea for")
 KINDS = ("beginning of a word", "rest of a word", "capitalised word", "number", "punctuation", "newline", "byte")
 

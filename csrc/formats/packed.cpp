@@ -53,22 +53,30 @@ struct StripRows {
 // Strips where they are all there is, or where they are faster.
 bool by_strips(const Weight& w) { return w.strips && (!w.data || strips_pay()); }
 
-// Rows [first_row, first_row + y.cols) through all parts. The kernel begins at a strip: rows before are computed and left out.
-void multiply_strips(Matrix<const float> x, const Strips& w, int64_t first_row, Matrix<float> y) {
+// Rows [first_row, first_row + y.cols) through all parts, by product(part, first, y). Kernels begin at a strip: rows before are
+// computed and left out.
+template <class Product>
+void part_by_part(const Strips& w, int64_t first_row, Matrix<float> y, Product&& product) {
   std::vector<float> wider;
   for (int64_t done = 0, rows = 0; done < y.cols; done += rows) {
     const int64_t part = (first_row + done) / w.rows, first = (first_row + done) % w.rows, before = first % kStripRows;
     rows = std::min(y.cols - done, w.rows - first);
     const Matrix<float> to(y.data + done, y.rows, rows, y.stride);
     if (!before) {
-      matmul_strips(x, w, part, first, to);
+      product(part, first, to);
       continue;
     }
     wider.resize(static_cast<size_t>(y.rows * (before + rows)));
     const Matrix<float> all(wider.data(), y.rows, before + rows);
-    matmul_strips(x, w, part, first - before, all);
+    product(part, first - before, all);
     for (int64_t t = 0; t < y.rows; ++t) std::copy_n(all.row(t) + before, rows, to.row(t));
   }
+}
+
+TileWeight tiles_of(const Strips& w) {
+  TileWeight tiles{w.parts, w.rows, w.cols};
+  tiles.strips = &w;
+  return tiles;
 }
 
 }  // namespace
@@ -123,10 +131,16 @@ Weight unscaled(Weight w) {
 void CodesFormat::matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y, Arithmetic arithmetic) const {
   check_rows(w, first_row, y.cols, x.cols);
   check_outputs(x, y);
-  if (arithmetic == Arithmetic::bf16)
+  if (arithmetic == Arithmetic::bf16 && w.strips)
+    part_by_part(*w.strips, first_row, y, [&](int64_t part, int64_t first, Matrix<float> to) {
+      matmul_tiles(x, tiles_of(*w.strips), part, first, to);
+    });
+  else if (arithmetic == Arithmetic::bf16)
     Format::matmul(x, unscaled(w), first_row, y, arithmetic);
   else if (by_strips(w))
-    multiply_strips(x, *w.strips, first_row, y);
+    part_by_part(*w.strips, first_row, y, [&](int64_t part, int64_t first, Matrix<float> to) {
+      matmul_strips(x, *w.strips, part, first, to);
+    });
   else
     matmul_exact(x, rows_of(w).slice(first_row, y.cols), y);
   scale_outputs(w, first_row, y);
@@ -135,7 +149,9 @@ void CodesFormat::matmul(Matrix<const float> x, const Weight& w, int64_t first_r
 void CodesFormat::matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y,
                                  Arithmetic arithmetic) const {
   check_experts(x, expert, w, y);
-  if (arithmetic == Arithmetic::bf16)
+  if (arithmetic == Arithmetic::bf16 && w.strips)
+    matmul_experts_tiles(x, expert, tiles_of(*w.strips), y);
+  else if (arithmetic == Arithmetic::bf16)
     Format::matmul_experts(x, expert, unscaled(w), y, arithmetic);
   else if (by_strips(w))
     matmul_experts_strips(x, expert, *w.strips, y);

@@ -151,9 +151,11 @@ def test_llama_cpp_reads_a_gguf(folder, llama_cpp, tmp_path):
     assert np.abs(logits - run.logits)[:rows].max() <= HALF * reach
 
 
-@pytest.fixture
-def speaking(tmp_path):
-    """A small model with a tokenizer, from files."""
+@pytest.fixture(params=["gemma", "gem-mini"])
+def speaking(request, tmp_path):
+    """A small model with a tokenizer, from files: of Gemma's kind, and the one in the package."""
+    if request.param == "gem-mini":
+        return gl.load("gem-mini")
     fixture = json.loads((GOLDEN / "tokenizer.json").read_text(encoding="utf-8"))["gemma"]
     place = tmp_path / "speaking"
     place.mkdir()

@@ -170,6 +170,15 @@ def test_has_learned_english(model, ids):
     assert bits_per_byte(model, [model.bos, *model.tokenizer.encode(shuffled)], shuffled) > bits + 0.4
 
 
+def test_coarser_weights_move_the_predictions_further(model):
+    """Half the step is half the error, so a quarter of the divergence: sixteen for two bits, of which we ask three."""
+    def moved(form):  # a row of ple.proj is shorter than a block
+        return gl.compare(model, model.quantize({"layers.*.ple.proj": "BF16", "layers.*": form}), PASSAGE).kld_mean
+
+    eight, four, two = (moved(form) for form in ("Q8_0", "Q4_0", gl.grid(bits=2, group=32)))
+    assert 0 < 3 * eight < four and 3 * four < two
+
+
 def test_measured_below_the_compressors(folder):
     found = json.loads((ROOT / "training" / "runs" / f"{folder.name}.json").read_text(encoding="utf-8"))
     assert found["bits_per_byte"] < min(found["compressors"].values())
