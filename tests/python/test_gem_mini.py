@@ -186,9 +186,9 @@ def test_measured_below_the_compressors(folder):
 
 
 def test_experts_live_and_differ():
-    """No dead expert on one passage, and letters and punctuation go to different experts by more than chance."""
+    """No dead expert on two passages, and letters and punctuation go to different experts by more than chance."""
     model = gl.load(MODELS / "gem-mini")
-    ids = [model.bos, *model.tokenizer.encode(PASSAGE)]
+    ids = [model.bos, *model.tokenizer.encode(PASSAGE + (ROOT / "examples" / "text.txt").read_text(encoding="utf-8"))][:512]
     run = model.run(ids, record="layers.*.moe.route.experts")
     experts = model.config.experts
     letter = np.array([model.tokenizer.decode([i]).strip()[:1].isalpha() for i in ids[1:]])
