@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 import sys
+import xml.etree.ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -179,8 +180,27 @@ def test_coarser_weights_move_the_predictions_further(model):
     assert 0 < 3 * eight < four and 3 * four < two
 
 
+def measured(name):
+    return json.loads((ROOT / "training" / "runs" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_cards_and_pictures_show_what_was_measured(training):
+    export, pictures = training("export"), training("pictures")
+    for name in NAMES:
+        assert (MODELS / name / "README.md").read_text(encoding="utf-8") == export.card(name, measured(name))
+    assert (MODELS / "gem-mini" / "routing.svg").read_text(encoding="utf-8") == pictures.routing_map(measured("gem-mini")["routing"])
+    drawn = (ROOT / "training" / "runs" / "router-losses.svg").read_text(encoding="utf-8")
+    assert drawn == pictures.losses_compared(measured("router-losses"))
+    assert xml.etree.ElementTree.fromstring(drawn).tag.endswith("svg")
+
+
+def test_twins_were_trained_alike():
+    experts, dense = (measured(name)["training"] for name in NAMES)
+    assert experts == dense
+
+
 def test_measured_below_the_compressors(folder):
-    found = json.loads((ROOT / "training" / "runs" / f"{folder.name}.json").read_text(encoding="utf-8"))
+    found = measured(folder.name)
     assert found["bits_per_byte"] < min(found["compressors"].values())
     assert found["bytes"] == 2699110 or found["fraction"] < 1
 
