@@ -87,8 +87,8 @@ def card(name: str, found: dict) -> str:
         here, there = found["bits_per_byte"], theirs["bits_per_byte"]
         beside = f"The twin, {twin}, needs {there:.4f} after as many steps over the same tokens, this model {here:.4f}.\n"
         if abs(there - here) < 0.01:
-            beside += """So far the experts' parameters neither help nor hurt: each expert has seen an eighth of few tokens. What they are worth after
-longer training these two do not tell.
+            beside += """So far the experts' parameters neither help nor hurt: each expert has seen an eighth of few tokens.
+What they are worth after longer training these two do not tell.
 """
     shared = {2: "two", 3: "three"}[MODELS[name]["num_kv_shared_layers"]]
     table = "\n".join(f"| {title} | {bits:.3f} |" for title, bits in found["books"].items())
