@@ -45,7 +45,7 @@ void pack(const float* const* x, int rows, int64_t cols, uint8_t* to) {
 class Beside {
  public:
   Beside(const Product& p, int64_t steps)
-      : filling_(*p.filling), putting_(*p.putting), steps_(steps), fill_(p.filling->all - p.filling->done), put_(p.rows_to_put) {}
+      : filling_(*p.filling), putting_(*p.putting), steps_(steps), fill_(p.filling->left), put_(p.to_put) {}
   [[gnu::always_inline]] void step() {
     for (filled_ += fill_; filled_ >= steps_; filled_ -= steps_) filling_.step();
     for (copied_ += put_; copied_ >= steps_; copied_ -= steps_) putting_.step();

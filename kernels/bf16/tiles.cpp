@@ -77,13 +77,12 @@ int64_t Multiplication::chunk_rows(int64_t rows) const { return called_ ? rows :
 // Pairs of strips whose sums wait while the activations' blocks pass; 1: the sums of a pair are finished first.
 int64_t Multiplication::group_pairs(int64_t rows) const {
   const int64_t tiles = up(rows, kTile);
-  return panel_blocks(rows) == blocks_ || tiles * x_stride() <= kPackedBytes
-             ? 1
-             : std::clamp<int64_t>(kSumBytes / (2 * tiles * kSums * 4), 1, up(strips_, 2));
+  if (rows <= kFewRows && tiles * x_stride() <= kPackedBytes) return 1;
+  return std::clamp<int64_t>(kSumBytes / (2 * tiles * kSums * 4), 1, up(strips_, 2));
 }
-// One pair more: it is being put to y.
+// Two groups: the sums of one are being put to y.
 int64_t Multiplication::sum_bytes(int64_t rows) const {
-  return (group_pairs(rows) + 1) * 2 * up(rows, kTile) * kSums * static_cast<int64_t>(sizeof(float));
+  return 2 * group_pairs(rows) * 2 * up(rows, kTile) * kSums * static_cast<int64_t>(sizeof(float));
 }
 
 void Multiplication::plan(int64_t threads) {
@@ -146,14 +145,17 @@ class Multiplication::Walk {
     Place here{0, task_.begin, task_.begin, 0}, next = here;
     fill(here);
     finish(filling_);
-    for (int64_t pair = 0; here.row < job_.rows; here = next) {
+    for (float* sums = own_.sums; here.row < job_.rows; here = next) {
       next = after(here);
       const uint16_t* panel = own_.panel[turn_];
       turn_ ^= 1;
       fill(next);
-      multiply(here, panel, own_.sums + (pair + (here.strip - here.group) / 2) % (group_ / 2 + 1) * slot_);
+      multiply(here, panel, sums + (here.strip - here.group) / 2 * slot_);
       finish(filling_);
-      if (next.group != here.group || next.row != here.row) pair += group_ / 2;
+      if (next.group == here.group && next.row == here.row) continue;
+      finish(putting_);
+      put(here, sums);
+      sums = sums == own_.sums ? sums + group_ / 2 * slot_ : own_.sums;
     }
     finish(putting_);
   }
@@ -169,36 +171,42 @@ class Multiplication::Walk {
     if (p.block = 0, p.strip = p.group += group_, p.group < task_.end) return p;
     return {p.row + chunk_, task_.begin, task_.begin, 0};
   }
+  int64_t rows(const Place& p) const { return std::min(chunk_, job_.rows - p.row); }
   int64_t blocks(const Place& p) const { return std::min(blocks_, all_.blocks_ - p.block); }
   int strips(const Place& p) const { return static_cast<int>(std::min<int64_t>(2, task_.end - p.strip)); }
 
+  int64_t group_end(const Place& p) const { return std::min(task_.end, p.group + group_); }
+
   void fill(const Place& p) {
-    filling_.all = filling_.done = 0;
+    filling_.left = 0;
     if (p.row >= job_.rows) return;
     for (int s = 0; s < strips(p); ++s)
       source_[s] = all_.source(job_.part, p.strip + s, own_.rows + s * kTile * all_.w_.cols);
-    filling_ = {source_, own_.panel[turn_], p.block, blocks(p), 0, strips(p) * blocks(p)};
+    filling_ = {source_, own_.panel[turn_], p.block, p.block + blocks(p), p.block, strips(p) * blocks(p)};
+  }
+
+  void put(const Place& here, const float* sums) {
+    const int64_t column = here.group * kTile, pairs = up(group_end(here) - here.group, 2);
+    const int64_t columns = std::min(group_end(here) * kTile, all_.batch_.y.cols) - column;
+    putting_ = {sums, slot_, pairs, &all_.to_[job_.first + here.row], column, columns, 0, 0, rows(here) * pairs};
   }
 
   template <class Work>
   void finish(Work& work) {
-    while (work.done < work.all) work.step();
+    while (work.left) work.step();
   }
 
   void multiply(const Place& here, const uint16_t* panel, float* sums) {
     Product p;
     p.x = x_ + here.row / kTile * all_.x_stride() + here.block * all_.steps_.x_tile, p.x_stride = all_.x_stride();
-    p.rows = std::min(chunk_, job_.rows - here.row);
+    p.rows = rows(here);
     p.panel = panel, p.strips = strips(here), p.blocks = blocks(here);
     p.first = here.block == 0, p.sums = sums;
     p.filling = &filling_, p.putting = &putting_;
-    // To be put when the next sums are finished: after this product, or those of a pair's other blocks.
-    p.rows_to_put = up(putting_.all - putting_.done, group_ == 2 ? up(all_.blocks_ - here.block, blocks_) : 1);
+    // What is being put has time until the group is finished.
+    const int64_t pairs = up(group_end(here) - here.group, 2), runs = up(all_.blocks_ - here.block, blocks_);
+    p.to_put = up(putting_.left, runs * pairs - (here.strip - here.group) / 2);
     all_.steps_.multiply(p);
-    if (here.block + p.blocks < all_.blocks_) return;
-    finish(putting_);
-    const int64_t column = here.strip * kTile, columns = std::min<int64_t>(p.strips * kTile, all_.batch_.y.cols - column);
-    putting_ = {sums, p.strips, &all_.to_[job_.first + here.row], column, columns, 0, p.rows};
   }
 
   const Multiplication& all_;

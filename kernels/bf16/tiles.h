@@ -36,17 +36,16 @@ struct Source {
 
 // Blocks of two strips that are being expanded.
 struct Filling {
-  const Source* source = nullptr;  // [strips]
+  const Source* source = nullptr;  // the next strip is behind it
   uint16_t* to = nullptr;
-  int64_t first = 0, blocks = 0;   // of each strip
-  int64_t done = 0, all = 0;       // of both
+  int64_t begin = 0, end = 0, block = 0;
+  int64_t left = 0;                // of both
 
   [[gnu::always_inline]] void step() {
-    const int64_t strip = done >= blocks, block = first + done - strip * blocks;
-    uint16_t* lines = to + done++ * kLines;
-    const Source& from = source[strip];
-    from.expand(from, block, lines);
-    if ((block + 1) * kTileBlock > from.cols) clear(lines, from.cols - block * kTileBlock);
+    source->expand(*source, block, to);
+    if ((block + 1) * kTileBlock > source->cols) clear(to, source->cols - block * kTileBlock);
+    to += kLines, --left;
+    if (++block == end) block = begin, ++source;
   }
   // Columns past the end are zeros.
   static void clear(uint16_t* lines, int64_t cols) {
@@ -55,29 +54,28 @@ struct Filling {
   }
 };
 
-// Finished sums that are being copied to y.
+// Finished sums that are being copied to y: row after row, so that memory sees long runs.
 struct Putting {
-  const float* sums = nullptr;  // [16 rows][strip][16][16]
-  int strips = 0;
+  const float* sums = nullptr;  // [pair][16 rows][strip][16][16]; the last pair may be a single strip
+  int64_t pair_stride = 0, pairs = 0;
   float* const* y = nullptr;        // one pointer a row
   int64_t column = 0, columns = 0;  // of y
-  int64_t done = 0, all = 0;        // rows
-  static constexpr int kRowsAhead = 8;  // y is in no cache: each row is fetched a while before it is written
+  int64_t row = 0, pair = 0;        // the next to copy
+  int64_t left = 0;                 // rows times pairs
 
   [[gnu::always_inline]] void step() {
-    const float* from = sums + (done / kTile * strips * kTile + done % kTile) * kTile;
-    float* to = y[done] + column;
-    if (done + kRowsAhead < all) {
-      __builtin_prefetch(y[done + kRowsAhead] + column, 1);
-      __builtin_prefetch(y[done + kRowsAhead] + column + columns - 1, 1);
-    }
-    ++done;
-    if (columns == 2 * kTile) {
+    const int64_t at = pair * 2 * kTile, width = columns - at;
+    const int64_t strips = width > kTile ? 2 : 1;
+    const float* from = sums + pair * pair_stride + (row / kTile * strips * kTile + row % kTile) * kTile;
+    float* to = y[row] + column + at;
+    if (width >= 2 * kTile) {
       std::memcpy(to, from, sizeof(float) * kTile);
       std::memcpy(to + kTile, from + kSums, sizeof(float) * kTile);
     } else {
-      for (int64_t i = 0; i < columns; ++i) to[i] = from[i / kTile * kSums + i % kTile];
+      for (int64_t i = 0; i < width; ++i) to[i] = from[i / kTile * kSums + i % kTile];
     }
+    if (++pair == pairs) pair = 0, ++row;
+    --left;
   }
 };
 
@@ -94,7 +92,7 @@ struct Product {
   // Done beside, as far as the variant likes.
   Filling* filling = nullptr;
   Putting* putting = nullptr;
-  int64_t rows_to_put = 0;
+  int64_t to_put = 0;
 };
 
 // What a variant brings.
