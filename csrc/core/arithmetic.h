@@ -4,7 +4,7 @@
 //          row (kernels/matmul/exact.h); float weights have float32 sums (kernels/matmul/float.h)
 //   bf16   prompts: both sides rounded to bfloat16 (kernels/bf16/bf16.h), attention too (kernels/attention/bf16.h)
 //   int8   for comparison with engines that do so: activations are 8-bit integers with a scale for every 32 columns
-//          (kernels/matmul/int8.h); weights without codes are multiplied as in `exact`
+//          (kernels/int8/int8.h); weights without codes are multiplied as in `exact`
 //
 // F32 weights have float32 sums in all three. Within an arithmetic the bits of a row depend on nothing but the row.
 #pragma once

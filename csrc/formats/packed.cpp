@@ -10,6 +10,7 @@
 #include "csrc/formats/strips.h"
 #include "kernels/common/team.h"
 #include "kernels/experts/experts.h"
+#include "kernels/int8/int8.h"
 
 namespace gemloupe {
 
@@ -131,32 +132,36 @@ Weight unscaled(Weight w) {
 void CodesFormat::matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y, Arithmetic arithmetic) const {
   check_rows(w, first_row, y.cols, x.cols);
   check_outputs(x, y);
-  if (arithmetic == Arithmetic::bf16 && w.strips)
-    part_by_part(*w.strips, first_row, y, [&](int64_t part, int64_t first, Matrix<float> to) {
-      matmul_tiles(x, tiles_of(*w.strips), part, first, to);
-    });
-  else if (arithmetic == Arithmetic::bf16)
-    Format::matmul(x, unscaled(w), first_row, y, arithmetic);
-  else if (by_strips(w))
-    part_by_part(*w.strips, first_row, y, [&](int64_t part, int64_t first, Matrix<float> to) {
-      matmul_strips(x, *w.strips, part, first, to);
-    });
-  else
-    matmul_exact(x, rows_of(w).slice(first_row, y.cols), y);
+  const auto over_strips = [&](const Kernel<MatmulStrips>& kernel) {
+    part_by_part(*w.strips, first_row, y, [&](int64_t part, int64_t first, Matrix<float> to) { kernel(x, *w.strips, part, first, to); });
+  };
+  switch (arithmetic) {
+    case Arithmetic::exact:
+      if (by_strips(w)) over_strips(matmul_strips);
+      else matmul_exact(x, rows_of(w).slice(first_row, y.cols), y);
+      break;
+    case Arithmetic::bf16:
+      if (!w.strips) Format::matmul(x, unscaled(w), first_row, y, arithmetic);
+      else
+        part_by_part(*w.strips, first_row, y, [&](int64_t part, int64_t first, Matrix<float> to) {
+          matmul_tiles(x, tiles_of(*w.strips), part, first, to);
+        });
+      break;
+    case Arithmetic::int8:
+      if (w.strips) over_strips(matmul_strips_int8);
+      else matmul_int8(x, rows_of(w).slice(first_row, y.cols), y);
+      break;
+  }
   scale_outputs(w, first_row, y);
 }
 
 void CodesFormat::matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y,
                                  Arithmetic arithmetic) const {
   check_experts(x, expert, w, y);
-  if (arithmetic == Arithmetic::bf16 && w.strips)
-    matmul_experts_tiles(x, expert, tiles_of(*w.strips), y);
-  else if (arithmetic == Arithmetic::bf16)
-    Format::matmul_experts(x, expert, unscaled(w), y, arithmetic);
-  else if (by_strips(w))
-    matmul_experts_strips(x, expert, *w.strips, y);
-  else
-    gemloupe::matmul_experts(x, expert, y.cols, rows_of(w), y);
+  if (arithmetic == Arithmetic::bf16 && w.strips) matmul_experts_tiles(x, expert, tiles_of(*w.strips), y);
+  else if (arithmetic != Arithmetic::exact) Format::matmul_experts(x, expert, unscaled(w), y, arithmetic);
+  else if (by_strips(w)) matmul_experts_strips(x, expert, *w.strips, y);
+  else gemloupe::matmul_experts(x, expert, y.cols, rows_of(w), y);
   scale_experts(w, expert, y);
 }
 
