@@ -111,7 +111,9 @@ TEST_SUITE("strips") {
           for (int i = 0; i < 1 << bits; ++i) grid.code[i] = static_cast<uint8_t>(own_levels ? random() : 128 - (1 << (bits - 1)) + i);
           const Weight weight(grid_layout(grid, cols), &decode_grid, &grid, 1, 30 + turn % 5, cols, random);
           Rows x(kTokens[turn % 5], cols, static_cast<uint32_t>(turn));
-          CAPTURE(bits), CAPTURE(group), CAPTURE(own_levels);
+          CAPTURE(bits);
+          CAPTURE(group);
+          CAPTURE(own_levels);
           check(weight, kTokens[turn % 5], x);
           ++turn;
         }
