@@ -1,8 +1,5 @@
-// Random rows for the benchmarks of the small kernels, the loop they share (check, then time) and their main: each of them
-// defines register_all().
+// Random rows for the benchmarks of the small kernels, and the loop they share: check, then time.
 #pragma once
-
-#include <benchmark/benchmark.h>
 
 #include <chrono>
 #include <cstring>
@@ -10,13 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/main.h"
 #include "benchmarks/roof.h"
 #include "kernels/common/kernel.h"
 #include "kernels/common/matrix.h"
 
 namespace gemloupe {
-
-void register_all();
 
 struct Rows {
   int64_t rows, cols;
@@ -64,16 +60,8 @@ void register_rows(const std::string& room, const Kernel<Fn>& kernel, int stream
           call(variant.run, x.view(), z.view(), y.view());
           if (!y.same_bits(expected)) return state.SkipWithError("disagrees with the reference");
           time(state, variant.needs, 4.0 * streams * rows * cols, 0, [&] { call(variant.run, x.view(), z.view(), y.view()); });
-        })->UseRealTime();
+        })->UseRealTime()->MinTime(0.05);
       }
 }
 
 }  // namespace gemloupe
-
-// Registered here and not by static objects, since the kernels' tables are static objects themselves.
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  gemloupe::register_all();
-  benchmark::RunSpecifiedBenchmarks();
-}

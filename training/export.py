@@ -1,7 +1,7 @@
 """Makes the folder that ships: python/gemloupe/models/NAME, from what train.py saved.
 
     python training/export.py gem-mini                    weights, tokenizer, evaluation, card, picture, checksums
-    python training/export.py gem-mini --card             samples, card, picture and checksums again; figures as in training/runs
+    python training/export.py gem-mini --card             card, picture and checksums again, from training/runs
 
 An ordinary Hugging Face folder: config.json, model.safetensors in bfloat16, tokenizer.json, tokenizer_config.json,
 generation_config.json, README.md and SHA256SUMS. What is measured is the exported, rounded model.
@@ -84,11 +84,11 @@ def card(name: str, found: dict) -> str:
     theirs = json.loads(other.read_text(encoding="utf-8")) if other.exists() else found
     same = all(theirs[key] == found[key] for key in ("fraction", "context", "stride"))
     if theirs is not found and same and theirs["training"]["tokens"] == training["tokens"]:
-        beside = f"""The twin, {twin}, needs {theirs['bits_per_byte']:.4f} after as many steps over the same tokens, this model {found['bits_per_byte']:.4f}.
-"""
-        if abs(theirs["bits_per_byte"] - found["bits_per_byte"]) < 0.01:
-            beside += """So far the experts' parameters neither help nor hurt: each expert has seen an eighth of few tokens. What they are worth after
-longer training these two do not tell.
+        here, there = found["bits_per_byte"], theirs["bits_per_byte"]
+        beside = f"The twin, {twin}, needs {there:.4f} after as many steps over the same tokens, this model {here:.4f}.\n"
+        if abs(there - here) < 0.01:
+            beside += """So far the experts' parameters neither help nor hurt: each expert has seen an eighth of few tokens.
+What they are worth after longer training these two do not tell.
 """
     shared = {2: "two", 3: "three"}[MODELS[name]["num_kv_shared_layers"]]
     table = "\n".join(f"| {title} | {bits:.3f} |" for title, bits in found["books"].items())
@@ -205,11 +205,12 @@ def main() -> None:
         found |= dict(
             parameters=parameter_counts(model),
             training=dict(steps=state["step"], tokens=read, epochs=round(read / len(tokens("train")), 3),
-                          length=constant["arguments"]["length"], annealed_length=asked["length"], anneal=asked["anneal"], device="one processor core" if asked["device"] == "cpu" else "a GPU"),
-            curve=[dict(step=line["step"], valid=line["valid"]) for line in curve if "valid" in line])
+                          length=constant["arguments"]["length"], annealed_length=asked["length"], anneal=asked["anneal"],
+                          device="one processor core" if asked["device"] == "cpu" else "a GPU"),
+            curve=[dict(step=line["step"], valid=line["valid"]) for line in curve if "valid" in line],
+            samples=[sample(model, tokenizer, prompt, seed=i) for i, prompt in enumerate(PROMPTS)])
         measured.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
     found = json.loads(measured.read_text(encoding="utf-8"))
-    found["samples"] = [sample(*load(folder), prompt, seed=i) for i, prompt in enumerate(PROMPTS)]
     if "routing" in found:
         (folder / "routing.svg").write_text(routing_map(found["routing"]))
     (folder / "README.md").write_text(card(args.name, found), encoding="utf-8")

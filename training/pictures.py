@@ -56,7 +56,7 @@ def lines(x: float, y: float, width: float, height: float, title: str, under: st
         out.append(text(x - 6, round(y + height * (1 - part / 4) + 4), f"{value:.3g}", 'text-anchor="end" fill="#444"'))
     out += [text(x, y + height + 16, "0", 'fill="#444"'), text(x + width, y + height + 16, f"{last:.0f}", 'text-anchor="end" fill="#444"')]
     for name, points in series.items():
-        placed = (f"{x + width * step / last:.1f},{y + height * (1 - (min(value, top) - bottom) / (top - bottom)):.1f}" for step, value in points)
+        placed = (f"{x + width * step / last:.1f},{y + height * (top - min(value, top)) / (top - bottom):.1f}" for step, value in points)
         out.append(f'<polyline points="{" ".join(placed)}" fill="none" stroke="{COLOURS[name]}" stroke-width="2"/>')
     return out
 
@@ -69,7 +69,8 @@ def losses_compared(found: dict, layer: int = 3) -> str:
              for name, run in found.items()}
     out = []
     for i, name in enumerate(found):
-        out += [f'<rect x="{left + 230 * i}" y="16" width="24" height="4" fill="{COLOURS[name]}"/>', text(left + 230 * i + 32, 23, TITLES[name])]
+        x = left + 230 * i
+        out += [f'<rect x="{x}" y="16" width="24" height="4" fill="{COLOURS[name]}"/>', text(x + 32, 23, TITLES[name])]
     loss = {name: [(line["step"], line["loss"]) for line in run] for name, run in runs.items()}
     even = {name: [(line["step"], line["balance"]) for line in run] for name, run in runs.items()}
     uneven = math.ceil(4 * max(value for points in even.values() for _, value in points)) / 4

@@ -1,7 +1,7 @@
 """Short runs of each router loss, side by side: curves, loads and routing by kind of token, in training/runs/router-losses.json
 and as a picture beside it.
 
-    python training/short_runs.py --steps 120
+    python training/short_runs.py --steps 100
 
 From the same weights over the same batches; only the loss differs. Small and short: it shows how the methods behave at the
 beginning.
@@ -43,7 +43,7 @@ def routing(folder: Path) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--read", action="store_true", help="only gather what ran before")
     args = parser.parse_args()

@@ -5,6 +5,7 @@
 #include "csrc/ops/fit.h"
 #include "csrc/ops/ops.h"
 #include "kernels/common/team.h"
+#include "kernels/experts/combine.h"
 
 namespace gemloupe::ops {
 namespace {
@@ -121,18 +122,8 @@ class CombineExperts final : public Op {
     const int64_t slots = experts.width(), width = call.outputs[0].width();
     check(weights.width() == slots && x.shape()[0] == slots, "the router gave ", slots, " experts and ", weights.width(),
           " weights a row, the experts ", x.shape()[0], " results");
-    share(x.rows(), 1 + 65536 / (slots * width + 1), [&](int64_t first, int64_t last) {
-      for (int64_t t = first; t < last; ++t) {
-        float* y = call.outputs[0].matrix().row(t);
-        std::fill(y, y + width, 0.0f);
-        for (int64_t s = 0; s < slots; ++s) {
-          if (experts.ints()[t * slots + s] < 0) continue;
-          const float w = weights.floats()[t * slots + s];
-          const float* from = x.floats() + (t * slots + s) * width;
-          for (int64_t i = 0; i < width; ++i) y[i] += w * from[i];
-        }
-      }
-    });
+    gemloupe::combine_experts(Matrix<const float>(x.floats(), x.rows() * slots, width), experts.int_matrix(), weights.matrix(),
+                              call.outputs[0].matrix());
   }
 };
 

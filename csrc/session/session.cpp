@@ -144,8 +144,7 @@ std::vector<Tensor> feed(std::span<const Feed> feeds, Trace* trace) {
   }
   const Graph& graph = *feeds[0].session->graph();
   const int64_t width = graph.values()[graph.value("logits")].type.width();
-  std::vector<Tensor> logits;
-  for (const Feed& f : feeds) logits.emplace_back(DType::f32, f.wanted, std::vector<int64_t>{width});
+  std::vector<Tensor> logits(feeds.size(), Tensor(DType::f32, 0, {width}));
 
   std::vector<Progress> progress;
   for (const Feed& f : feeds) progress.push_back({0, f.session->position()});
@@ -187,8 +186,15 @@ std::vector<Tensor> feed(std::span<const Feed> feeds, Trace* trace) {
       const Feed& f = feeds[whose[s]];
       Progress& p = progress[whose[s]];
       const int64_t rows = step.segments[s].rows, first = static_cast<int64_t>(f.tokens.size()) - f.wanted;
-      for (int64_t t = std::max(p.done, first); t < p.done + rows; ++t, ++row)
-        std::memcpy(logits[whose[s]].floats() + (t - first) * width, out[0].floats() + row * width, static_cast<size_t>(width) * 4);
+      const int64_t begin = std::max(p.done, first), made = std::max<int64_t>(0, p.done + rows - begin);
+      Tensor& to = logits[whose[s]];
+      if (made && made == f.wanted && made == out[0].rows() && !watched) {
+        to = out[0];
+      } else if (made) {
+        if (!to.rows()) to = Tensor(DType::f32, f.wanted, {width});
+        std::memcpy(to.floats() + (begin - first) * width, out[0].floats() + row * width, static_cast<size_t>(made * width) * 4);
+      }
+      row += made;
       // A session has read what complete steps brought, also when a later one is interrupted.
       f.session->altered_ = f.session->altered_ || !f.given.empty() || (trace && !trace->edits.empty());
       f.session->tokens_.insert(f.session->tokens_.end(), f.tokens.begin() + p.done, f.tokens.begin() + p.done + rows);

@@ -132,115 +132,155 @@ template <class T>
   task.odd[block * kGroups + part] = odd;
 }
 
-// A thread's work space.
+// A thread's work space. Matrices are tiles of 16 rows: of 32 cells or of 16 floats.
 struct Panel {
-  Cell* q;         // [panel][width]
-  float* y;        // [panel][width], not yet divided by the sum
-  float* scores;   // [32][256]
-  Cell* weights;   // [32][256]
-  float *largest, *sum;
+  float* y;        // [panel, width], not yet divided by the sum
+  float* scores;   // [32, 256]
+  Cell* q;         // [panel, width]
+  Cell* weights;   // [32, 256]
   Visible* seen;
-  bool tiny;  // a query has elements below kTinyQuery
+  float *largest, *sum;
+  int64_t y_stride, q_stride;  // to the next 16 rows
+  bool tiny;                   // a query has elements below kTinyQuery
+  Ahead ahead;
 
   static int64_t floats(int panel, int width) {
     return panel * width * 2 + kQueries32 * kKeyBlock * 2 + panel * 2 + panel * static_cast<int64_t>(sizeof(Visible) / 4);
   }
-  Panel(float* memory, int panel, int width) {
-    y = memory;
-    q = reinterpret_cast<Cell*>(y + panel * width);
-    scores = y + 2 * panel * width;
-    weights = reinterpret_cast<Cell*>(scores + kQueries32 * kKeyBlock);
-    seen = reinterpret_cast<Visible*>(scores + 2 * kQueries32 * kKeyBlock);
+  Panel(float* memory, int panel, int width) : y(memory), y_stride(16 * width), q_stride(16 * width) {
+    scores = y + panel * width;
+    q = reinterpret_cast<Cell*>(scores + kQueries32 * kKeyBlock);
+    weights = reinterpret_cast<Cell*>(scores + kQueries32 * kKeyBlock + panel * width);
+    seen = reinterpret_cast<Visible*>(scores + 2 * kQueries32 * kKeyBlock + panel * width);
     largest = reinterpret_cast<float*>(seen + panel);
     sum = largest + panel;
   }
+  // Where the tiles of a row begin: the next 16 floats, or 32 cells, of the row are kFloatTile or kCellTile further.
+  float* y_row(int64_t j) const { return y + j / 16 * y_stride + j % 16 * 16; }
+  Cell* q_row(int64_t j) const { return q + j / 16 * q_stride + j % 16 * 32; }
+  float* scores_row(int64_t j) const { return scores + j / 16 % 2 * 16 * kKeyBlock + j % 16 * 16; }
+  Cell* weights_row(int64_t j) const { return weights + j / 16 % 2 * 16 * kKeyBlock + j % 16 * 32; }
 };
+constexpr int kFloatTile = 256, kCellTile = 512;
 
 [[gnu::always_inline]] inline int64_t column_of(const Task& task, int64_t kv, int64_t query) {
   return (kv * task.group + query % task.group) * task.head_dim;
 }
 
+[[gnu::always_inline]] inline Lanes flush(Lanes x) { return choose(greater(fill(0x1p-126f), larger(x, -x)), fill(0.0f), x); }
+[[gnu::always_inline]] inline Lanes load_some(const float* p, int n) { return n >= kLanes ? load(p) : load(p, n > 0 ? n : 0); }
+[[gnu::always_inline]] inline void store_some(float* p, Lanes x, int n) {
+  if (n >= kLanes) store(p, x);
+  else if (n > 0) store(p, x, n);
+}
+
 // Queries first .. first + n - 1 of a key-value head as they were before this stretch.
 inline void open_panel(const Task& task, Panel& panel, int64_t kv, int64_t first, int n, bool begin) {
   panel.tiny = false;
-  for (int j = 0; j < n; ++j) {
+  const int64_t whole = up(n, 16);
+  for (int64_t j = 0; j < whole; ++j) {
     const int64_t row = (first + j) / task.group;
-    const float* q = task.q.row(row) + column_of(task, kv, first + j);
-    float* const y = panel.y + int64_t{j} * task.width;
+    const float* const q = j < n ? task.q.row(row) + column_of(task, kv, first + j) : nullptr;
     for (int d = 0; d < task.width; d += kTileBlock) {
       Words a, b;
       load_rounded(q, d, task.head_dim, a, b);
-      store_cells(panel.q + int64_t{j} * task.width + d, a, b);
+      store_cells(panel.q_row(j) + d / 32 * kCellTile, a, b);
       if (!kFlushes) panel.tiny |= any_below(larger(high(a), -high(a)), kTinyQuery) | any_below(larger(high(b), -high(b)), kTinyQuery);
+    }
+    if (begin || j >= n) {
+      for (int d = 0; d < task.width; d += kLanes) store(panel.y_row(j) + d / 16 * kFloatTile, fill(0.0f));
+    } else {
+      const float* const y = task.y.row(row) + column_of(task, kv, first + j);
+      for (int d = 0; d < task.width; d += kLanes) store(panel.y_row(j) + d / 16 * kFloatTile, load_some(y + d, task.head_dim - d));
+    }
+    if (j >= n) {
+      panel.seen[j] = {0, 0};
+      panel.largest[j] = panel.sum[j] = 0.0f;
+      continue;
     }
     panel.seen[j] = visible(task.first_position + row, task.window, task.cache.first, task.cache.last);
     panel.largest[j] = begin ? -__builtin_inff() : task.largest[kv * task.queries + first + j];
     panel.sum[j] = begin ? 0.0f : task.sum[kv * task.queries + first + j];
-    const float* before = task.y.row(row) + column_of(task, kv, first + j);
-    for (int d = 0; d < task.width; ++d) y[d] = begin || d >= task.head_dim ? 0.0f : before[d];
   }
-  for (int64_t i = int64_t{n} * task.width; i < up(n, kQueries32) * task.width; ++i) panel.q[i] = Cell{0}, panel.y[i] = 0.0f;
 }
 
 inline void close_panel(const Task& task, const Panel& panel, int64_t kv, int64_t first, int n, bool end) {
   for (int j = 0; j < n; ++j) {
     float* const out = task.y.row((first + j) / task.group) + column_of(task, kv, first + j);
-    const float* const y = panel.y + int64_t{j} * task.width;
-    if (end) {
-      const bool none = panel.seen[j].first >= panel.seen[j].last;
-      for (int d = 0; d < task.head_dim; ++d) out[d] = none ? 0.0f : y[d] / panel.sum[j] + 0.0f;
+    const bool none = panel.seen[j].first >= panel.seen[j].last;
+    task.largest[kv * task.queries + first + j] = panel.largest[j];
+    task.sum[kv * task.queries + first + j] = panel.sum[j];
+    for (int d = 0; d < task.head_dim; d += kLanes) {
+      Lanes y = load(panel.y_row(j) + d / 16 * kFloatTile);
+      if (end) y = none ? fill(0.0f) : y / fill(panel.sum[j]) + fill(0.0f);
+      store_some(out + d, y, task.head_dim - d);
+    }
+  }
+}
+
+// Lane j of what comes out is lane 0 of x[j] combined with all its other lanes, in the order of sum.h.
+template <class Combine>
+[[gnu::always_inline]] inline Lanes fold_rows(const float (&x)[16][kLanes], Combine combine) {
+  Words w[16];
+  for (int j = 0; j < 16; ++j) w[j] = words(load(x[j]));
+  transpose(w);
+  Lanes s[16];
+  for (int l = 0; l < 16; ++l) s[l] = lanes(w[l]);
+  for (int half = 8; half; half /= 2)
+    for (int l = 0; l < half; ++l) s[l] = combine(s[l], s[l + half]);
+  return s[0];
+}
+
+// The scores of queries j .. j + 15 with the keys at `start` + first .. last - 1, multiples of 32, become weights.
+inline void weigh(const Task& task, const Panel& panel, int j, int64_t start, int64_t first, int64_t last) {
+  float* const scores = panel.scores_row(j);
+  Cell* const weights = panel.weights_row(j);
+  alignas(64) float x[16][kLanes], now[kLanes], factor[kLanes];
+  bool sees[16];
+  for (int i = 0; i < 16; ++i) {
+    float* const s = scores + i * kLanes;
+    const int64_t begin = most(panel.seen[j + i].first - start, first), end = least(panel.seen[j + i].last - start, last);
+    sees[i] = begin < end;
+    Lanes top[2] = {fill(panel.largest[j + i]), fill(panel.largest[j + i])};
+    if (sees[i]) {
+      if (task.scale != 1.0f)
+        for (int64_t k = first; k < last; k += kLanes) store(s + k * kLanes, load(s + k * kLanes) * fill(task.scale));
+      for (int64_t k = first; k < begin; ++k) s[k / 16 * kFloatTile + k % 16] = -__builtin_inff();
+      for (int64_t k = end; k < last; ++k) s[k / 16 * kFloatTile + k % 16] = -__builtin_inff();
+      for (int64_t k = first; k < last; k += kTileBlock)
+        for (int h = 0; h < 2; ++h) top[h] = larger(load(s + (k + h * kLanes) * kLanes), top[h]);
+    }
+    store(x[i], larger(top[0], top[1]));
+  }
+  const Lanes m = fold_rows(x, [](Lanes a, Lanes b) __attribute__((always_inline)) { return larger(a, b); });
+  const Lanes before = load(panel.largest + j);
+  const Lanes f = choose(equal(before, m), fill(1.0f), exp_(before - m));
+  store(now, m);
+  store(factor, f);
+  for (int i = 0; i < 16; ++i) {
+    Lanes sum = fill(0.0f);
+    if (sees[i]) {
+      const Lanes mine = fill(now[i]);
+      for (int64_t k = first; k < last; k += kTileBlock)
+        store_weights(weights + i * 32 + k / 32 * kCellTile, scores + (k + i) * kLanes, mine, sum);
     } else {
-      for (int d = 0; d < task.head_dim; ++d) out[d] = y[d];
-      task.largest[kv * task.queries + first + j] = panel.largest[j];
-      task.sum[kv * task.queries + first + j] = panel.sum[j];
+      for (int64_t k = first; k < last; k += kTileBlock) store_cells(weights + i * 32 + k / 32 * kCellTile, no_words(), no_words());
     }
+    store(x[i], sum);
   }
+  store(panel.sum + j, fma(load(panel.sum + j), f, fold_rows(x, [](Lanes a, Lanes b) __attribute__((always_inline)) { return a + b; })));
+  // y is still 0 before the first block.
+  for (unsigned rows = ~equal(f, fill(1.0f)) & ~equal(before, fill(-__builtin_inff())) & 0xffff; rows; rows &= rows - 1) {
+    const int i = __builtin_ctz(rows);
+    float* const y = panel.y_row(j + i);
+    for (int d = 0; d < task.width; d += kLanes) store(y + d * kLanes, flush(load(y + d * kLanes) * fill(factor[i])));
+  }
+  store(panel.largest + j, m);
 }
-
-// The scores of query j with the keys at `start` + first .. last - 1, multiples of 32, become weights.
-[[gnu::always_inline]] inline void weigh(const Task& task, const Panel& panel, int j, int64_t start, int64_t first, int64_t last) {
-  float* const s = panel.scores + j % kQueries32 * kKeyBlock;
-  Cell* const p = panel.weights + j % kQueries32 * kKeyBlock;
-  const int64_t begin = most(panel.seen[j].first - start, first), end = least(panel.seen[j].last - start, last);
-  if (begin >= end) {
-    for (int64_t i = first; i < last; i += kTileBlock) store_cells(p + i, no_words(), no_words());
-    return;
-  }
-  if (task.scale != 1.0f)
-    for (int64_t i = first; i < last; i += kLanes) store(s + i, load(s + i) * fill(task.scale));
-  for (int64_t i = first; i < begin; ++i) s[i] = -__builtin_inff();
-  for (int64_t i = end; i < last; ++i) s[i] = -__builtin_inff();
-  Lanes top = fill(panel.largest[j]);
-  for (int64_t i = first; i < last; i += kLanes) top = larger(load(s + i), top);
-  const Lanes m = fill(largest(top));
-  Lanes sum = fill(0.0f);
-  for (int64_t i = first; i < last; i += kTileBlock) {
-    Words w[2];
-    for (int h = 0; h < 2; ++h) {
-      const Lanes x = load(s + i + h * kLanes) - m;
-      w[h] = rounded(choose(greater(fill(kFaint), x), fill(0.0f), exp_(x)));
-      sum = sum + high(w[h]);
-    }
-    store_cells(p + i, w[0], w[1]);
-  }
-  const float now = largest(top);
-  float factor[kLanes];
-  store(factor, exp_(fill(panel.largest[j]) - m));
-  panel.sum[j] = __builtin_fmaf(panel.sum[j], factor[0], fold(sum));
-  panel.largest[j] = now;
-  if (factor[0] == 1.0f) return;
-  float* const y = panel.y + int64_t{j} * task.width;
-  for (int d = 0; d < task.width; d += kLanes) {
-    const Lanes x = load(y + d) * fill(factor[0]);
-    store(y + d, choose(greater(fill(0x1p-126f), larger(x, -x)), fill(0.0f), x));
-  }
-}
-
-[[gnu::always_inline]] inline Lanes flush(Lanes x) { return choose(greater(fill(0x1p-126f), larger(x, -x)), fill(0.0f), x); }
 
 // y of query j += weights times values of one group of 32 keys, without those that the query does not see.
 inline void mix_carefully(const Task& task, const Panel& panel, int j, int64_t start, const uint32_t* values) {
-  const Cell* const p = panel.weights + j % kQueries32 * kKeyBlock + start % kKeyBlock;
+  const Cell* const p = panel.weights_row(j) + start % kKeyBlock / 32 * kCellTile;
   for (int d = 0; d < task.width; d += kLanes, values += kGroups * kTileWords) {
     Lanes sum[2] = {fill(0.0f), fill(0.0f)};
     for (int i = 0; i < kTileBlock; ++i) {
@@ -248,13 +288,13 @@ inline void mix_carefully(const Task& task, const Panel& panel, int j, int64_t s
       const Words w = load_words(values + i / 2 * kLanes);
       sum[i % 2] = flush(fma(fill(widened(p[i])), i % 2 ? high(w) : low(w), sum[i % 2]));
     }
-    float* const y = panel.y + int64_t{j} * task.width + d;
+    float* const y = panel.y_row(j) + d * kLanes;
     store(y, flush(load(y) + flush(sum[0] + sum[1])));
   }
 }
 
 // Queries j .. j + n - 1, at most 32, with one block of keys.
-[[gnu::always_inline]] inline void meet(const Task& task, const Panel& panel, int j, int n, int64_t kv, int64_t block) {
+[[gnu::always_inline]] inline void meet(const Task& task, Panel& panel, int j, int n, int64_t kv, int64_t block) {
   const int64_t start = task.start + block * kKeyBlock, columns = task.width / kTileBlock;
   int64_t first = kKeyBlock, last = 0;
   for (int i = j; i < j + n; ++i) {
@@ -273,15 +313,15 @@ inline void mix_carefully(const Task& task, const Panel& panel, int j, int64_t s
   uint8_t any = 0;
   for (int64_t g = first / kTileBlock; g < last / kTileBlock; ++g) any |= odd[g];
 
-  product(panel.q + int64_t{j} * task.width, task.width, n, keys + first / kLanes * columns * kTileWords, columns * kTileWords,
-          last - first, static_cast<int>(columns), panel.scores + first, kKeyBlock, false, panel.tiny || (any & kTinyKeys));
-  for (int i = j; i < j + n; ++i) weigh(task, panel, i, start, first, last);
+  product(panel.q_row(j), panel.q_stride, n, keys + first / kLanes * columns * kTileWords, columns * kTileWords, last - first,
+          static_cast<int>(columns), panel.scores + first * kLanes, 16 * kKeyBlock, false, panel.tiny || (any & kTinyKeys), panel.ahead);
+  for (int i = j; i < j + n; i += 16) weigh(task, panel, i, start, first, last);
   for (int64_t g = first / kTileBlock; g < last / kTileBlock;) {
     int64_t end = g;
     while (end < last / kTileBlock && !(odd[end] & kWildValues)) ++end;
     if (end > g)
-      product(panel.weights + g * kTileBlock, kKeyBlock, n, values + g * kTileWords, kGroups * kTileWords, task.width,
-              static_cast<int>(end - g), panel.y + int64_t{j} * task.width, task.width, true, any & kTinyValues);
+      product(panel.weights + g * kCellTile, 16 * kKeyBlock, n, values + g * kTileWords, kGroups * kTileWords, task.width,
+              static_cast<int>(end - g), panel.y_row(j), panel.y_stride, true, any & kTinyValues, panel.ahead);
     g = end;
     for (; g < last / kTileBlock && (odd[g] & kWildValues); ++g)
       for (int i = j; i < j + n; ++i) mix_carefully(task, panel, i, start + g * kTileBlock, values + g * kTileWords);
@@ -292,13 +332,15 @@ inline void mix_carefully(const Task& task, const Panel& panel, int j, int64_t s
 template <class T>
 [[gnu::always_inline]] inline void attend_stretch(const Task& task, float* panels, bool begin, bool end) {
   const int64_t groups = task.blocks * kGroups;
-  share(task.kv_heads * groups, 1, [&](int64_t a, int64_t b) {
+  constexpr int64_t kWorth = 1 << 16;  // elements to round, or 16 multiply-adds each, that are worth a thread
+  share(task.kv_heads * groups, 1 + kWorth / (2 * kTileBlock * task.width), [&](int64_t a, int64_t b) {
     for (int64_t i = a; i < b; ++i) make_tiles<T>(task, i / groups, i % groups);
   });
   const int64_t count = (task.queries + task.panel - 1) / task.panel;
   const int64_t floats = up(Panel::floats(task.panel, task.width), 16);
   int taken = 0;
-  share(task.kv_heads * count, 1, [&](int64_t a, int64_t b) {
+  const int64_t panel_work = task.panel * task.blocks * kKeyBlock * task.width / 16;
+  share(task.kv_heads * count, 1 + kWorth / (panel_work + 1), [&](int64_t a, int64_t b) {
     [[maybe_unused]] const TileSetting setting;
     Panel panel(panels + __atomic_fetch_add(&taken, 1, __ATOMIC_RELAXED) * floats, task.panel, task.width);
     for (int64_t item = a; item < b; ++item) {
@@ -306,8 +348,12 @@ template <class T>
       const int64_t kv = item % task.kv_heads, i = item / task.kv_heads, first = (i % 2 ? count - 1 - i / 2 : i / 2) * task.panel;
       const int n = static_cast<int>(least(task.panel, task.queries - first));
       open_panel(task, panel, kv, first, n, begin);
-      for (int64_t block = 0; block < task.blocks; ++block)
+      const int64_t block_words = kKeyBlock * task.width / 2, parts = (n + kQueries32 - 1) / kQueries32;
+      for (int64_t block = 0; block < task.blocks; ++block) {
+        const int64_t next = (kv * task.blocks + least(block + 1, task.blocks - 1)) * block_words;
+        panel.ahead = {task.keys + next, task.values + next, static_cast<int>(most(1, 32 / parts))};
         for (int j = 0; j < n; j += kQueries32) meet(task, panel, j, static_cast<int>(least(kQueries32, n - j)), kv, block);
+      }
       close_panel(task, panel, kv, first, n, end);
     }
   });

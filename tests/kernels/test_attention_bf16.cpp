@@ -86,7 +86,7 @@ TEST_SUITE("attention_bf16") {
   TEST_CASE("magnitudes at which products and sums fall below the smallest normal number, or overflow") {
     const float sizes[] = {0x1p-149f, 0x1p-127f, 0x1p-100f, 0x1p-63f, 0x1p-45f, 0x1p-20f, 1.0f, 30.0f, 0x1p60f, 0x1p127f};
     std::mt19937 random(5);
-    for (int round = 0; round < 300; ++round) {
+    for (int round = 0; round < 150; ++round) {
       const bool half = round % 5 == 0;
       Problem p(2, 1, 40, 17, 17 + 70, 75, 20, half);
       const float q = sizes[random() % 10], k = sizes[random() % 10], v = sizes[random() % 10];
@@ -202,7 +202,7 @@ TEST_SUITE("attention_bf16") {
         Rows whole = p.empty();
         if (variant.run == reference::attention_bf16) continue;
         p.run(variant.run, window, whole);
-        for (const int64_t chunk : {1, 7, 16, 40}) {
+        for (const int64_t chunk : {1, 7, 40}) {
           Rows y = p.empty();
           for (int64_t t = 0; t < 370; t += chunk) {
             const int64_t n = std::min<int64_t>(chunk, 370 - t);

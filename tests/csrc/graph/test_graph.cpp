@@ -83,7 +83,7 @@ TEST_SUITE("graph") {
     Session s = session_of(m, 20);
     logits_of(s, {tokens.begin(), tokens.begin() + 12});
     Trace trace = recording({"layers.0.attn.cache.*", "layers.1.attn.cache.positions", "layers.0.attn.k_rope"});
-    logits_of(s, {tokens.begin() + 12, tokens.end()}, &trace);
+    logits_of(s, {tokens.begin() + 12, tokens.end()}, Arithmetic::exact, &trace);
     const Tensor& positions = trace.recorded["layers.0.attn.cache.positions"];
     REQUIRE(positions.rows() == 12);  // 4 before position 12 in the window of 5, and the 8 new ones
     CHECK(positions.ints()[0] == 8);
@@ -152,7 +152,7 @@ TEST_SUITE("graph") {
     const auto tokens = some_tokens(5);
     Session a = session_of(m), b = session_of(m);
     Trace trace = recording({"embed"});
-    const Tensor expected = logits_of(a, tokens, &trace);
+    const Tensor expected = logits_of(a, tokens, Arithmetic::exact, &trace);
     Feed f{&b, std::vector<int32_t>(5, 0), 5, Arithmetic::exact, {{"embed", trace.recorded["embed"]}}};
     CHECK(same_bits(feed({&f, 1})[0], expected));
     f.given = {{"embed", Tensor(DType::f32, 5, {47})}};
@@ -164,7 +164,7 @@ TEST_SUITE("graph") {
     const auto tokens = some_tokens(5);
     Session a = session_of(m), b = session_of(m);
     Trace trace = recording({"layers.1.attn.q", "layers.1.attn.cache.keys"});
-    const Tensor expected = logits_of(a, tokens, &trace);
+    const Tensor expected = logits_of(a, tokens, Arithmetic::exact, &trace);
     const Tensor q = trace.recorded["layers.1.attn.q"];
     Feed f{&b, tokens, 5, Arithmetic::exact, {{"layers.1.attn.q", q.reshaped({q.width()})}}};
     CHECK(same_bits(feed({&f, 1})[0], expected));
