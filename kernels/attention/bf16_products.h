@@ -24,11 +24,6 @@ struct Ahead {
 }
 [[gnu::always_inline]] inline float widened(Cell c) { return c; }
 
-// Tiles know no denormal numbers. Which zero comes out is not seen in what attention makes of it.
-[[gnu::always_inline]] inline Lanes flushed(Lanes x) {
-  return choose(greater(fill(0x1p-126f), larger(x, -x)), fill(0.0f), x);
-}
-
 // p_k of the 32 keys at s and s + 256 (two tiles side by side), and their sum.
 [[gnu::always_inline]] inline void store_weights(Cell* to, const float* s, Lanes m, Lanes& sum) {
   Words w[2];

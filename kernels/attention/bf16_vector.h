@@ -14,8 +14,8 @@
 namespace gemloupe {
 namespace {
 
-constexpr int kQueries32 = 32;
-constexpr int kTileWords = 256;              // a tile: 16 pairs of rows, 16 columns
+constexpr int kRowsAbreast = 32;  // queries that meet a block of keys together
+constexpr int kTileWords = 256;  // a tile of keys or values: 16 pairs of rows, 16 columns
 constexpr int kGroups = kKeyBlock / kTileBlock;
 
 [[gnu::always_inline]] inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -145,13 +145,13 @@ struct Panel {
   Ahead ahead;
 
   static int64_t floats(int panel, int width) {
-    return panel * width * 2 + kQueries32 * kKeyBlock * 2 + panel * 2 + panel * static_cast<int64_t>(sizeof(Visible) / 4);
+    return panel * width * 2 + kRowsAbreast * kKeyBlock * 2 + panel * 2 + panel * static_cast<int64_t>(sizeof(Visible) / 4);
   }
   Panel(float* memory, int panel, int width) : y(memory), y_stride(16 * width), q_stride(16 * width) {
     scores = y + panel * width;
-    q = reinterpret_cast<Cell*>(scores + kQueries32 * kKeyBlock);
-    weights = reinterpret_cast<Cell*>(scores + kQueries32 * kKeyBlock + panel * width);
-    seen = reinterpret_cast<Visible*>(scores + 2 * kQueries32 * kKeyBlock + panel * width);
+    q = reinterpret_cast<Cell*>(scores + kRowsAbreast * kKeyBlock);
+    weights = reinterpret_cast<Cell*>(scores + kRowsAbreast * kKeyBlock + panel * width);
+    seen = reinterpret_cast<Visible*>(scores + 2 * kRowsAbreast * kKeyBlock + panel * width);
     largest = reinterpret_cast<float*>(seen + panel);
     sum = largest + panel;
   }
@@ -167,7 +167,6 @@ constexpr int kFloatTile = 256, kCellTile = 512;
   return (kv * task.group + query % task.group) * task.head_dim;
 }
 
-[[gnu::always_inline]] inline Lanes flush(Lanes x) { return choose(greater(fill(0x1p-126f), larger(x, -x)), fill(0.0f), x); }
 [[gnu::always_inline]] inline Lanes load_some(const float* p, int n) { return n >= kLanes ? load(p) : load(p, n > 0 ? n : 0); }
 [[gnu::always_inline]] inline void store_some(float* p, Lanes x, int n) {
   if (n >= kLanes) store(p, x);
@@ -273,7 +272,7 @@ inline void weigh(const Task& task, const Panel& panel, int j, int64_t start, in
   for (unsigned rows = ~equal(f, fill(1.0f)) & ~equal(before, fill(-__builtin_inff())) & 0xffff; rows; rows &= rows - 1) {
     const int i = __builtin_ctz(rows);
     float* const y = panel.y_row(j + i);
-    for (int d = 0; d < task.width; d += kLanes) store(y + d * kLanes, flush(load(y + d * kLanes) * fill(factor[i])));
+    for (int d = 0; d < task.width; d += kLanes) store(y + d * kLanes, flushed(load(y + d * kLanes) * fill(factor[i])));
   }
   store(panel.largest + j, m);
 }
@@ -286,10 +285,10 @@ inline void mix_carefully(const Task& task, const Panel& panel, int j, int64_t s
     for (int i = 0; i < kTileBlock; ++i) {
       if (start + i < panel.seen[j].first || start + i >= panel.seen[j].last) continue;
       const Words w = load_words(values + i / 2 * kLanes);
-      sum[i % 2] = flush(fma(fill(widened(p[i])), i % 2 ? high(w) : low(w), sum[i % 2]));
+      sum[i % 2] = flushed(fma(fill(widened(p[i])), i % 2 ? high(w) : low(w), sum[i % 2]));
     }
     float* const y = panel.y_row(j) + d * kLanes;
-    store(y, flush(load(y) + flush(sum[0] + sum[1])));
+    store(y, flushed(load(y) + flushed(sum[0] + sum[1])));
   }
 }
 
@@ -348,11 +347,11 @@ template <class T>
       const int64_t kv = item % task.kv_heads, i = item / task.kv_heads, first = (i % 2 ? count - 1 - i / 2 : i / 2) * task.panel;
       const int n = static_cast<int>(least(task.panel, task.queries - first));
       open_panel(task, panel, kv, first, n, begin);
-      const int64_t block_words = kKeyBlock * task.width / 2, parts = (n + kQueries32 - 1) / kQueries32;
+      const int64_t block_words = kKeyBlock * task.width / 2, parts = (n + kRowsAbreast - 1) / kRowsAbreast;
       for (int64_t block = 0; block < task.blocks; ++block) {
         const int64_t next = (kv * task.blocks + least(block + 1, task.blocks - 1)) * block_words;
         panel.ahead = {task.keys + next, task.values + next, static_cast<int>(most(1, 32 / parts))};
-        for (int j = 0; j < n; j += kQueries32) meet(task, panel, j, static_cast<int>(least(kQueries32, n - j)), kv, block);
+        for (int j = 0; j < n; j += kRowsAbreast) meet(task, panel, j, static_cast<int>(least(kRowsAbreast, n - j)), kv, block);
       }
       close_panel(task, panel, kv, first, n, end);
     }
@@ -377,7 +376,7 @@ template <class T>
 
   // Half of a second-level cache of 2 MiB for the queries and their y; but every thread should have a panel.
   const int64_t team = threads(), room = (int64_t{3} << 18) / (task.width * 6), each = (task.queries * kv_heads + team - 1) / team;
-  task.panel = static_cast<int>(most(kQueries32, least(room / kQueries32 * kQueries32, up(each, kQueries32))));
+  task.panel = static_cast<int>(most(kRowsAbreast, least(room / kRowsAbreast * kRowsAbreast, up(each, kRowsAbreast))));
 
   // The keys that any row sees, in stretches of at most 32 MiB of tiles.
   const int64_t first = visible(first_position, window, cache.first, cache.last).first / kKeyBlock * kKeyBlock;

@@ -118,32 +118,30 @@ struct Factors {
   return v;
 }
 
-void strip(const StripLayout& layout, const uint8_t* units, int64_t blocks, uint16_t* panel) {
-  const int unit_blocks = layout.unit / kTileBlock;
+void expand_strip(const Source& source, int64_t block, uint16_t* lines) {
+  const StripLayout& layout = *source.layout;
   const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(layout.code_of)));
   const __m256i offset = _mm256_set1_epi32(layout.offset), byte = _mm256_set1_epi32(255);
-  for (int64_t b = 0; b < blocks; ++b, panel += kLines) {
-    const int in_unit = static_cast<int>(b % unit_blocks);
-    const uint8_t* unit = units + b / unit_blocks * layout.unit_bytes;
-    const uint8_t* planes = unit + layout.header + in_unit * 64 * layout.bits;
-    for (int row = 0; row < kTile; row += kHalf) {
-      Factors f{};
-      for (int q = 0; q < 8; ++q) {
-        const int column = in_unit * kTileBlock + 4 * q;
-        if (column % kTile == 0) f = factors(layout, unit, column / layout.group, row);
-        __m256i codes = quad_bytes(layout, planes, q, row);
-        if (layout.table) codes = _mm256_shuffle_epi8(table, codes);
-        __m256 w[4];
+  const int in_unit = static_cast<int>(block % source.unit_blocks);
+  const uint8_t* unit = static_cast<const uint8_t*>(source.data) + block / source.unit_blocks * layout.unit_bytes;
+  const uint8_t* planes = unit + layout.header + in_unit * 64 * layout.bits;
+  for (int row = 0; row < kTile; row += kHalf) {
+    Factors f{};
+    for (int q = 0; q < 8; ++q) {
+      const int column = in_unit * kTileBlock + 4 * q;
+      if (column % kTile == 0) f = factors(layout, unit, column / layout.group, row);
+      __m256i codes = quad_bytes(layout, planes, q, row);
+      if (layout.table) codes = _mm256_shuffle_epi8(table, codes);
+      __m256 w[4];
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) {
-          const __m256i code = _mm256_and_si256(_mm256_srli_epi32(codes, 8 * i), byte);
-          w[i] = _mm256_mul_ps(f.scale, _mm256_cvtepi32_ps(_mm256_sub_epi32(code, offset)));
-          if (layout.has_min) w[i] = _mm256_add_ps(w[i], f.min);
-        }
-        uint16_t* lines = panel + 64 * q + 2 * row;
-        store(lines, round_line(w[0], w[1]));
-        store(lines + 32, round_line(w[2], w[3]));
+      for (int i = 0; i < 4; ++i) {
+        const __m256i code = _mm256_and_si256(_mm256_srli_epi32(codes, 8 * i), byte);
+        w[i] = _mm256_mul_ps(f.scale, _mm256_cvtepi32_ps(_mm256_sub_epi32(code, offset)));
+        if (layout.has_min) w[i] = _mm256_add_ps(w[i], f.min);
       }
+      uint16_t* to = lines + 64 * q + 2 * row;
+      store(to, round_line(w[0], w[1]));
+      store(to + 32, round_line(w[2], w[3]));
     }
   }
 }
@@ -190,19 +188,19 @@ struct Bf16 {
 }
 
 template <class Row>
-void expand_rows(const typename Row::Number* w, int64_t stride, int rows, int64_t cols, uint16_t* panel) {
-  for (int64_t c = 0; c < cols; c += kTileBlock, panel += kLines)
-    for (int row = 0; row < kTile; row += kHalf)
-      for (int i = 0; i < kTileBlock; i += 8) {
-        const int64_t left = cols - c - i;
-        __m256 v[8];
+void expand_rows(const Source& source, int64_t block, uint16_t* lines) {
+  const auto* w = static_cast<const typename Row::Number*>(source.data) + block * kTileBlock;
+  for (int row = 0; row < kTile; row += kHalf)
+    for (int i = 0; i < kTileBlock; i += 8) {
+      const int64_t left = source.cols - block * kTileBlock - i;
+      __m256 v[8];
 #pragma GCC unroll 8
-        for (int r = 0; r < 8; ++r)
-          v[r] = row + r < rows && left > 0 ? Row::load(w + (row + r) * stride + c + i, left) : _mm256_setzero_ps();
-        transpose(v);
+      for (int r = 0; r < 8; ++r)
+        v[r] = row + r < source.rows && left > 0 ? Row::load(w + (row + r) * source.stride + i, left) : _mm256_setzero_ps();
+      transpose(v);
 #pragma GCC unroll 4
-        for (int p = 0; p < 4; ++p) store(panel + (i / 2 + p) * 32 + 2 * row, round_line(v[2 * p], v[2 * p + 1]));
-      }
+      for (int p = 0; p < 4; ++p) store(lines + (i / 2 + p) * 32 + 2 * row, round_line(v[2 * p], v[2 * p + 1]));
+    }
 }
 
 constexpr int64_t kBytes = kLines * 4;  // activations stay floats: a product takes them from memory
@@ -256,19 +254,13 @@ void multiply(const Product& p) {
     const int rows = left >= 4 ? 4 : left >= 2 ? 2 : 1;
     for (int s = 0; s < p.strips; ++s) {
       float* sums = p.sums + ((tile * p.strips + s) * kTile + t % kTile) * kTile;
-      const uint16_t* w = p.panel + s * p.panel_stride;
+      const uint16_t* w = p.panel + s * p.blocks * kLines;
       if (rows == 4)
         blocks<4>(p, x, w, sums);
       else if (rows == 2)
         blocks<2>(p, x, w, sums);
       else
         blocks<1>(p, x, w, sums);
-      if (p.last)
-        for (int i = 0; i < rows; ++i)
-          for (int row = 0; row < kTile; row += kHalf) {
-            const __m256i mask = mask_of(p.y_cols - s * kTile - row > kHalf ? kHalf : p.y_cols - s * kTile - row);
-            _mm256_maskstore_ps(p.y[t + i] + p.y_first + s * kTile + row, mask, _mm256_load_ps(sums + i * kTile + row));
-          }
     }
     t += rows;
   }
@@ -278,8 +270,17 @@ void nothing() {}
 
 }  // namespace
 
-const Steps avx2_steps = {kBytes,   pack,    strip,  expand_rows<Half>, expand_rows<Bf16>, expand_rows<Single>,
-                          multiply, nothing, nothing};
+#define GEMLOUPE_SAME {expand_strip, expand_strip}
+const Steps avx2_steps = {kBytes,
+                          pack,
+                          {GEMLOUPE_SAME, GEMLOUPE_SAME, GEMLOUPE_SAME, GEMLOUPE_SAME, GEMLOUPE_SAME, GEMLOUPE_SAME, GEMLOUPE_SAME,
+                           GEMLOUPE_SAME, GEMLOUPE_SAME},
+                          expand_rows<Half>,
+                          expand_rows<Bf16>,
+                          expand_rows<Single>,
+                          multiply,
+                          nothing,
+                          nothing};
 
 }  // namespace gemloupe::tiles
 

@@ -85,7 +85,7 @@ void multiply(const Product& p) {
     const int rows = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
     for (int s = 0; s < p.strips; ++s) {
       float* sums = p.sums + ((tile * p.strips + s) * kTile + t % kTile) * kTile;
-      const uint16_t* w = p.panel + s * p.panel_stride;
+      const uint16_t* w = p.panel + s * p.blocks * kLines;
       if (rows == 8)
         blocks<8>(p, x, w, sums);
       else if (rows == 4)
@@ -94,11 +94,6 @@ void multiply(const Product& p) {
         blocks<2>(p, x, w, sums);
       else
         blocks<1>(p, x, w, sums);
-      const int64_t cols = p.y_cols - s * kTile;
-      if (p.last)
-        for (int i = 0; i < rows; ++i)
-          _mm512_mask_storeu_ps(p.y[t + i] + p.y_first + s * kTile, cols < kTile ? first16(cols) : 0xffff,
-                                _mm512_load_ps(sums + i * kTile));
     }
     t += rows;
   }
@@ -108,8 +103,23 @@ void nothing() {}
 
 }  // namespace
 
-const Steps avx512_steps = {kBytes,   pack,    strip,  expand_rows<Half>, expand_rows<Bf16>, expand_rows<Single>,
-                            multiply, nothing, nothing};
+const Steps avx512_steps = {kBytes,
+                         pack,
+                         {{nullptr, nullptr},
+                          {expand_strip<1, false>, expand_strip<1, true>},
+                          {expand_strip<2, false>, expand_strip<2, true>},
+                          {expand_strip<3, false>, expand_strip<3, true>},
+                          {expand_strip<4, false>, expand_strip<4, true>},
+                          {expand_strip<5, false>, expand_strip<5, true>},
+                          {expand_strip<6, false>, expand_strip<6, true>},
+                          {nullptr, nullptr},
+                          {expand_strip<8, false>, expand_strip<8, true>}},
+                         expand_rows<Half>,
+                         expand_rows<Bf16>,
+                         expand_rows<Single>,
+                         multiply,
+                         nothing,
+                         nothing};
 
 }  // namespace gemloupe::tiles
 

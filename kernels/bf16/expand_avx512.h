@@ -9,6 +9,8 @@
 namespace gemloupe::tiles {
 namespace {
 
+constexpr int kAhead = 4096;  // bytes from what is read to what is fetched
+
 [[gnu::always_inline]] inline __mmask16 first16(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
 
 // Scales and minima of one group: 16 rows, a lane each.
@@ -100,17 +102,6 @@ template <bool kMin>
   _mm512_storeu_si512(line, round_pair(low, high));
 }
 
-// Indices of up to 4 bits choose floats from a register: a look-up takes the low 4 bits of each lane and ignores the rest. Where
-// an index has fewer bits, the table repeats.
-[[gnu::always_inline]] inline __m512 level_table(const StripLayout& layout) {
-  alignas(64) float level[16];
-  for (int i = 0; i < 16; ++i) {
-    const int index = i & ((1 << layout.bits) - 1);
-    level[i] = static_cast<float>((layout.table ? layout.code_of[index] : index) - layout.offset);
-  }
-  return _mm512_load_ps(level);
-}
-
 // A register of index bytes for one quad or more of 16 rows, each row twice.
 struct Indices {
   __m512i low, high;
@@ -120,7 +111,8 @@ struct Indices {
   return {_mm512_castps_si512(two.low), _mm512_castps_si512(two.high)};
 }
 
-// The quad whose indices begin at bit `at` of each byte: two lines.
+// The quad whose indices, of up to 4 bits, begin at bit `at` of each byte: two lines. A look-up takes the low 4 bits of a lane and
+// ignores the rest.
 template <bool kMin>
 [[gnu::always_inline]] inline void look_up(__m512 table, const Indices& v, int at, const Factors& f, uint16_t* lines) {
 #pragma GCC unroll 2
@@ -198,38 +190,21 @@ template <int kBits, bool kMin>
 }
 
 template <int kBits, bool kMin>
-void expand_strip(const StripLayout& layout, const uint8_t* units, int64_t blocks, uint16_t* panel) {
-  const __m512 table = level_table(layout), base = _mm512_set1_ps(static_cast<float>(0x800000 + layout.offset));
-  const int unit_blocks = layout.unit / kTileBlock;
+void expand_strip(const Source& source, int64_t block, uint16_t* lines) {
+  const StripLayout& layout = *source.layout;
+  const int in_unit = static_cast<int>(block) & (source.unit_blocks - 1), column = in_unit * kTileBlock;
+  const uint8_t* unit = static_cast<const uint8_t*>(source.data) + block / source.unit_blocks * layout.unit_bytes;
+  const uint8_t* planes = unit + layout.header + in_unit * 64 * kBits;
+#pragma GCC unroll 8
+  for (int i = 0; i < kBits; ++i) _mm_prefetch(reinterpret_cast<const char*>(planes + kAhead + 64 * i), _MM_HINT_T0);
   Factors f[2];
-  for (int64_t b = 0; b < blocks; ++b, panel += kLines) {
-    const int in_unit = static_cast<int>(b % unit_blocks), column = in_unit * kTileBlock;
-    const uint8_t* unit = units + b / unit_blocks * layout.unit_bytes;
-    if (layout.group == kTile) {
-      f[0] = factors(layout, unit, column / kTile);
-      f[1] = factors(layout, unit, column / kTile + 1);
-    } else if (in_unit == 0 || column % layout.group == 0) {
-      f[0] = f[1] = factors(layout, unit, column / layout.group);
-    }
-    expand_block<kBits, kMin>(unit + layout.header + in_unit * 64 * kBits, table, base, f, panel);
+  if (layout.group == kTile) {
+    f[0] = factors(layout, unit, column / kTile);
+    f[1] = factors(layout, unit, column / kTile + 1);
+  } else {
+    f[0] = f[1] = factors(layout, unit, column / layout.group);
   }
-}
-
-template <bool kMin>
-void expand(const StripLayout& layout, const uint8_t* units, int64_t blocks, uint16_t* panel) {
-  switch (layout.bits) {
-    case 1: return expand_strip<1, kMin>(layout, units, blocks, panel);
-    case 2: return expand_strip<2, kMin>(layout, units, blocks, panel);
-    case 3: return expand_strip<3, kMin>(layout, units, blocks, panel);
-    case 4: return expand_strip<4, kMin>(layout, units, blocks, panel);
-    case 5: return expand_strip<5, kMin>(layout, units, blocks, panel);
-    case 6: return expand_strip<6, kMin>(layout, units, blocks, panel);
-    default: return expand_strip<8, kMin>(layout, units, blocks, panel);
-  }
-}
-
-void strip(const StripLayout& layout, const uint8_t* units, int64_t blocks, uint16_t* panel) {
-  return layout.has_min ? expand<true>(layout, units, blocks, panel) : expand<false>(layout, units, blocks, panel);
+  expand_block<kBits, kMin>(planes, _mm512_load_ps(source.level), _mm512_set1_ps(static_cast<float>(0x800000 + layout.offset)), f, lines);
 }
 
 // 32 columns of a plain row, of which `cols` are there.
@@ -276,20 +251,20 @@ struct Bf16 {
 }
 
 template <class Row>
-void expand_rows(const typename Row::Number* w, int64_t stride, int rows, int64_t cols, uint16_t* panel) {
-  for (int64_t c = 0; c < cols; c += kTileBlock, panel += kLines) {
-    __m512i v[kTile];
-    if (rows == kTile && cols - c >= kTileBlock) {
+void expand_rows(const Source& source, int64_t block, uint16_t* lines) {
+  const auto* w = static_cast<const typename Row::Number*>(source.data) + block * kTileBlock;
+  const int64_t cols = source.cols - block * kTileBlock;
+  __m512i v[kTile];
+  if (source.rows == kTile && cols >= kTileBlock) {
 #pragma GCC unroll 16
-      for (int r = 0; r < kTile; ++r) v[r] = Row::load(w + r * stride + c, kTileBlock);
-    } else {
+    for (int r = 0; r < kTile; ++r) v[r] = Row::load(w + r * source.stride, kTileBlock);
+  } else {
 #pragma GCC unroll 16
-      for (int r = 0; r < kTile; ++r) v[r] = r < rows ? Row::load(w + r * stride + c, cols - c) : _mm512_setzero_si512();
-    }
-    transpose(v);
-#pragma GCC unroll 16
-    for (int p = 0; p < kTile; ++p) _mm512_storeu_si512(panel + 32 * p, v[p]);
+    for (int r = 0; r < kTile; ++r) v[r] = r < source.rows ? Row::load(w + r * source.stride, cols) : _mm512_setzero_si512();
   }
+  transpose(v);
+#pragma GCC unroll 16
+  for (int p = 0; p < kTile; ++p) _mm512_storeu_si512(lines + 32 * p, v[p]);
 }
 
 }  // namespace

@@ -11,11 +11,12 @@
 namespace gemloupe::tiles {
 namespace {
 
-// Blocks of a panel: two strips of them, and the activations that pass by, share the first cache. Whole units.
-constexpr int64_t kPanelBlocks = 16;
-// Activation rows that are worked on together, and bytes of unfinished sums of a group of strips: with a panel's columns of
-// the rows they fill the second cache.
-constexpr int64_t kChunkRows = 512, kSumBytes = 512 << 10;
+// Blocks of a panel, whole units. With few activation rows this panel and the next one are in the first cache; with many the
+// sums, which each panel loads and stores, are worth longer ones.
+constexpr int64_t kFewRows = 128, kFewBlocks = 8, kManyBlocks = 16;
+// Activation rows that are worked on together; bytes of them, when packed, that stay in the second cache while strips pass; and
+// bytes of unfinished sums that do if the activations cannot.
+constexpr int64_t kChunkRows = 512, kPackedBytes = 512 << 10, kSumBytes = 256 << 10;
 // Multiply-adds that are worth another thread; tasks a thread, so that none waits long for another at the end.
 constexpr int64_t kWork = 1 << 20, kTasksPerThread = 4;
 constexpr int64_t kExpandTiles = 3;  // to expand a block of a strip takes about as long as so many products with it
@@ -42,8 +43,6 @@ class Multiplication {
 
   const int64_t blocks_ = up(w_.cols, kTileBlock), strips_ = up(batch_.y.cols, kTile);
   const bool called_ = !w_.strips && !w_.half;
-  const int64_t panel_blocks_ = called_ ? blocks_ : std::min(blocks_, kPanelBlocks);
-
   std::vector<Task> tasks_;
   std::vector<const float*> from_;
   std::vector<float*> to_;
@@ -52,17 +51,39 @@ class Multiplication {
   int64_t x_stride() const { return blocks_ * steps_.x_tile; }
   void plan(int64_t threads);
   void pack(const Job& job, int64_t tile, uint8_t* to) const;
-  void expand(int64_t part, int64_t strip, int64_t block, int64_t blocks, uint16_t* panel, float* rows) const;
+  int64_t panel_blocks(int64_t rows) const;
+  int64_t chunk_rows(int64_t rows) const;
+  int64_t group_pairs(int64_t rows) const;
+  int64_t sum_bytes(int64_t rows) const;
+  Source source(int64_t part, int64_t strip, float* rows) const;
   struct Own;
-  void multiply(const Task& task, const Own& own) const;
+  class Walk;
 };
 
 // A thread's memory.
 struct Multiplication::Own {
   uint8_t* x;
-  uint16_t* panel;
+  uint16_t* panel[2];
   float *sums, *rows;
 };
+
+// For `rows` activation rows at a time:
+int64_t Multiplication::panel_blocks(int64_t rows) const {
+  const int64_t some = rows <= kFewRows ? kFewBlocks : kManyBlocks;
+  return called_ || blocks_ * 2 <= some * 3 ? blocks_ : some;
+}
+// Rows from a callback are asked for once, others are expanded again for every chunk.
+int64_t Multiplication::chunk_rows(int64_t rows) const { return called_ ? rows : up(up(rows, up(rows, kChunkRows)), kTile) * kTile; }
+// Pairs of strips whose sums wait while the activations' blocks pass; 1: the sums of a pair are finished first.
+int64_t Multiplication::group_pairs(int64_t rows) const {
+  const int64_t tiles = up(rows, kTile);
+  if (rows <= kFewRows && tiles * x_stride() <= kPackedBytes) return 1;
+  return std::clamp<int64_t>(kSumBytes / (2 * tiles * kSums * 4), 1, up(strips_, 2));
+}
+// Two groups: the sums of one are being put to y.
+int64_t Multiplication::sum_bytes(int64_t rows) const {
+  return 2 * group_pairs(rows) * 2 * up(rows, kTile) * kSums * static_cast<int64_t>(sizeof(float));
+}
 
 void Multiplication::plan(int64_t threads) {
   int64_t work = 0;
@@ -85,65 +106,125 @@ void Multiplication::pack(const Job& job, int64_t tile, uint8_t* to) const {
   steps_.pack(&from_[job.first + first], static_cast<int>(std::min<int64_t>(kTile, job.rows - first)), w_.cols, to);
 }
 
-void Multiplication::expand(int64_t part, int64_t strip, int64_t block, int64_t blocks, uint16_t* panel, float* rows) const {
-  const int64_t column = block * kTileBlock, cols = std::min(w_.cols - column, blocks * kTileBlock);
+Source Multiplication::source(int64_t part, int64_t strip, float* rows) const {
+  Source s;
+  s.cols = w_.cols;
   if (w_.strips) {
     const StripLayout& layout = w_.strips->layout;
-    steps_.strip(layout, w_.strips->strip(part, first_row_ / kTile + strip) + column / layout.unit * layout.unit_bytes, blocks, panel);
-    if (const int64_t used = cols % kTileBlock) {  // columns past the end are zeros
-      uint16_t* last = panel + (blocks - 1) * kLines;
-      if (used % 2)
-        for (int r = 0; r < kTile; ++r) last[used / 2 * kTileBlock + 2 * r + 1] = 0;
-      std::fill(last + up(used, 2) * kTileBlock, last + kLines, uint16_t{0});
+    s.expand = steps_.strip[layout.bits][layout.has_min];
+    s.data = w_.strips->strip(part, first_row_ / kTile + strip);
+    s.layout = &layout, s.unit_blocks = layout.unit / kTileBlock;
+    for (int i = 0; i < kTile; ++i) {
+      const int index = i & ((1 << std::min(layout.bits, 4)) - 1);
+      s.level[i] = static_cast<float>((layout.table ? layout.code_of[index] : index) - layout.offset);
     }
-    return;
+    return s;
   }
   const int64_t row = first_row_ + strip * kTile, first = part * w_.rows + row;
-  const auto count = static_cast<int>(std::min<int64_t>(kTile, w_.rows - row));
+  s.rows = static_cast<int>(std::min<int64_t>(kTile, w_.rows - row));
   if (w_.half) {
-    const uint16_t* at = w_.half + first * w_.stride + column;
-    (w_.is_bf16 ? steps_.bf16 : steps_.half)(at, w_.stride, count, cols, panel);
+    s.expand = w_.is_bf16 ? steps_.bf16 : steps_.half;
+    s.data = w_.half + first * w_.stride, s.stride = w_.stride;
   } else {
-    w_.unpack(w_.context, first, count, rows);
-    steps_.single(rows, w_.cols, count, cols, panel);
+    w_.unpack(w_.context, first, s.rows, rows);
+    s.expand = steps_.single;
+    s.data = rows, s.stride = w_.cols;
   }
+  return s;
 }
 
-void Multiplication::multiply(const Task& task, const Own& own) const {
-  const Job& job = jobs_[task.job];
-  const uint8_t* x = packed_[task.job];
-  if (!x) {
-    for (int64_t t = 0; t < up(job.rows, kTile); ++t) pack(job, t, own.x + t * x_stride());
-    x = own.x;
+// The panels of a task in turn, for every chunk of rows, group of pairs, run of blocks and pair. While one is multiplied the next
+// is expanded.
+class Multiplication::Walk {
+ public:
+  Walk(const Multiplication& all, const Task& task, const uint8_t* x, const Own& own)
+      : all_(all), job_(all.jobs_[task.job]), task_(task), x_(x), own_(own), chunk_(all.chunk_rows(job_.rows)),
+        blocks_(all.panel_blocks(chunk_)), group_(2 * all.group_pairs(chunk_)), slot_(2 * up(chunk_, kTile) * kSums) {}
+
+  void run() {
+    Place here{0, task_.begin, task_.begin, 0}, next = here;
+    fill(here);
+    finish(filling_);
+    for (float* sums = own_.sums; here.row < job_.rows; here = next) {
+      next = after(here);
+      const uint16_t* panel = own_.panel[turn_];
+      turn_ ^= 1;
+      fill(next);
+      multiply(here, panel, sums + (here.strip - here.group) / 2 * slot_);
+      finish(filling_);
+      if (next.group == here.group && next.row == here.row) continue;
+      finish(putting_);
+      put(here, sums);
+      sums = sums == own_.sums ? sums + group_ / 2 * slot_ : own_.sums;
+    }
+    finish(putting_);
   }
-  // Plain and packed weights are expanded once for every chunk of rows, others once.
-  const int64_t chunk = called_ ? job.rows : up(up(job.rows, up(job.rows, kChunkRows)), kTile) * kTile;
-  const bool whole = panel_blocks_ == blocks_;
-  const int64_t group = whole ? 2 : std::max<int64_t>(2, kSumBytes / (up(chunk, kTile) * kSums * 4) / 2 * 2);
-  Product p;
-  p.x_stride = x_stride(), p.panel = own.panel;
-  for (int64_t row = 0; row < job.rows; row += chunk)
-    for (int64_t begin = task.begin; begin < task.end; begin += group)
-      for (int64_t block = 0; block < blocks_; block += panel_blocks_)
-        for (int64_t s = begin; s < std::min(task.end, begin + group); s += 2) {
-          p.strips = static_cast<int>(std::min<int64_t>(2, task.end - s)), p.blocks = std::min(panel_blocks_, blocks_ - block);
-          p.panel_stride = p.blocks * kLines;
-          for (int i = 0; i < p.strips; ++i)
-            expand(job.part, s + i, block, p.blocks, own.panel + i * p.panel_stride, own.rows);
-          p.x = x + row / kTile * x_stride() + block * steps_.x_tile;
-          p.rows = std::min(chunk, job.rows - row);
-          p.first = block == 0, p.last = block + p.blocks == blocks_;
-          p.sums = own.sums + (s - begin) * up(p.rows, kTile) * kSums;
-          p.y = &to_[job.first + row];
-          p.y_first = s * kTile, p.y_cols = std::min<int64_t>(p.strips * kTile, batch_.y.cols - p.y_first);
-          steps_.multiply(p);
-        }
-}
+
+ private:
+  struct Place {
+    int64_t row, group, strip, block;
+  };
+
+  Place after(Place p) const {
+    if ((p.strip += 2) < std::min(task_.end, p.group + group_)) return p;
+    if (p.strip = p.group, (p.block += blocks_) < all_.blocks_) return p;
+    if (p.block = 0, p.strip = p.group += group_, p.group < task_.end) return p;
+    return {p.row + chunk_, task_.begin, task_.begin, 0};
+  }
+  int64_t rows(const Place& p) const { return std::min(chunk_, job_.rows - p.row); }
+  int64_t blocks(const Place& p) const { return std::min(blocks_, all_.blocks_ - p.block); }
+  int strips(const Place& p) const { return static_cast<int>(std::min<int64_t>(2, task_.end - p.strip)); }
+
+  int64_t group_end(const Place& p) const { return std::min(task_.end, p.group + group_); }
+
+  void fill(const Place& p) {
+    filling_.left = 0;
+    if (p.row >= job_.rows) return;
+    for (int s = 0; s < strips(p); ++s)
+      source_[s] = all_.source(job_.part, p.strip + s, own_.rows + s * kTile * all_.w_.cols);
+    filling_ = {source_, own_.panel[turn_], p.block, p.block + blocks(p), p.block, strips(p) * blocks(p)};
+  }
+
+  void put(const Place& here, const float* sums) {
+    const int64_t column = here.group * kTile, pairs = up(group_end(here) - here.group, 2);
+    const int64_t columns = std::min(group_end(here) * kTile, all_.batch_.y.cols) - column;
+    putting_ = {sums, slot_, pairs, &all_.to_[job_.first + here.row], column, columns, 0, 0, rows(here) * pairs};
+  }
+
+  template <class Work>
+  void finish(Work& work) {
+    while (work.left) work.step();
+  }
+
+  void multiply(const Place& here, const uint16_t* panel, float* sums) {
+    Product p;
+    p.x = x_ + here.row / kTile * all_.x_stride() + here.block * all_.steps_.x_tile, p.x_stride = all_.x_stride();
+    p.rows = rows(here);
+    p.panel = panel, p.strips = strips(here), p.blocks = blocks(here);
+    p.first = here.block == 0, p.sums = sums;
+    p.filling = &filling_, p.putting = &putting_;
+    // What is being put has time until the group is finished.
+    const int64_t pairs = up(group_end(here) - here.group, 2), runs = up(all_.blocks_ - here.block, blocks_);
+    p.to_put = up(putting_.left, runs * pairs - (here.strip - here.group) / 2);
+    all_.steps_.multiply(p);
+  }
+
+  const Multiplication& all_;
+  const Job& job_;
+  const Task task_;
+  const uint8_t* const x_;
+  const Own& own_;
+  const int64_t chunk_, blocks_, group_, slot_;  // rows, blocks of a panel, strips of a group, floats of a pair's sums
+  int turn_ = 0;
+  Source source_[2];
+  Filling filling_;
+  Putting putting_;
+};
 
 void Multiplication::run() {
-  int64_t rows = 0, most_rows = 0, own_rows = 0, work = 0;
+  int64_t rows = 0, own_rows = 0, work = 0;
   for (const Job& job : jobs_) {
-    rows = std::max(rows, job.first + job.rows), most_rows = std::max(most_rows, job.rows);
+    rows = std::max(rows, job.first + job.rows);
     work += (job.rows + kTile) * batch_.y.cols * w_.cols;
   }
   plan(std::min<int64_t>(threads(), std::max<int64_t>(1, work / kWork)));
@@ -156,10 +237,14 @@ void Multiplication::run() {
     if (pieces[j] > 1) ahead += up(jobs_[j].rows, kTile) * x_stride();
     else own_rows = std::max(own_rows, jobs_[j].rows);
   }
-  const int64_t own_x = up(own_rows, kTile) * x_stride(), own_panel = 2 * panel_blocks_ * kLines * 2;
-  const int64_t own_sums = std::max(kSumBytes, 2 * up(most_rows, kTile) * kSums * 4);
-  const int64_t own_floats = called_ ? up(kTile * w_.cols * 4, 64) * 64 : 0;
-  const int64_t own_bytes = own_x + own_panel + own_sums + own_floats;
+  int64_t own_sums = 0, own_panel = 0;
+  for (const Job& job : jobs_) {
+    const int64_t chunk = chunk_rows(job.rows);
+    own_sums = std::max(own_sums, sum_bytes(chunk));
+    own_panel = std::max(own_panel, 2 * panel_blocks(chunk) * kLines * 2);
+  }
+  const int64_t own_x = up(own_rows, kTile) * x_stride(), own_floats = called_ ? up(2 * kTile * w_.cols * 4, 64) * 64 : 0;
+  const int64_t own_bytes = own_x + 2 * own_panel + own_sums + own_floats;
   auto* memory = reinterpret_cast<uint8_t*>(scratch((ahead + parts * own_bytes) / 4));
 
   from_.resize(rows), to_.resize(rows), packed_.resize(jobs_.size());
@@ -180,11 +265,20 @@ void Multiplication::run() {
 
   std::atomic<size_t> next{0};
   share(parts, 1, [&](int64_t part, int64_t) {
-    uint8_t* mine = memory + part * own_bytes;
-    const Own own{mine, reinterpret_cast<uint16_t*>(mine + own_x), reinterpret_cast<float*>(mine + own_x + own_panel),
-                  reinterpret_cast<float*>(mine + own_x + own_panel + own_sums)};
+    uint8_t *mine = memory + part * own_bytes, *panels = mine + own_x, *sums = panels + 2 * own_panel;
+    const Own own{mine,
+                  {reinterpret_cast<uint16_t*>(panels), reinterpret_cast<uint16_t*>(panels + own_panel)},
+                  reinterpret_cast<float*>(sums),
+                  reinterpret_cast<float*>(sums + own_sums)};
     steps_.begin();
-    for (size_t task; (task = next.fetch_add(1)) < tasks_.size();) multiply(tasks_[task], own);
+    for (size_t i; (i = next.fetch_add(1)) < tasks_.size();) {
+      const Task& task = tasks_[i];
+      const Job& job = jobs_[task.job];
+      const uint8_t* x = packed_[task.job] ? packed_[task.job] : own.x;
+      if (x == own.x)
+        for (int64_t t = 0; t < up(job.rows, kTile); ++t) pack(job, t, own.x + t * x_stride());
+      Walk(*this, task, x, own).run();
+    }
     steps_.end();
   });
 }

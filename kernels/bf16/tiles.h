@@ -2,11 +2,15 @@
 //
 // Weights are expanded a strip (16 rows) and some blocks (32 columns) at a time to bfloat16: a block of a strip is the B operand
 // of a tile product, 16 lines of 16 dwords; dword r of line p holds columns 2 p and 2 p + 1 of row r. Activations are rounded once,
-// 16 rows to a tile. One expanded panel meets all activation rows while it is in the first cache; sums that are not complete wait
-// as tiles of 16 x 16 floats.
+// 16 rows to a tile. One expanded panel, two strips wide, meets all activation rows while it is in the first cache; sums that are
+// not complete wait as tiles of 16 x 16 floats.
+//
+// The tile unit works beside the vector units. So the next panel is expanded, and finished sums are copied to y, a little with
+// every step of a product.
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/bf16/bf16.h"
 #include "kernels/common/bf16.h"
@@ -17,19 +21,78 @@ inline constexpr int kTile = 16;                   // activation rows or weight 
 inline constexpr int kLines = kTile * kTileBlock;  // numbers in a block of a strip, or of 16 activation rows
 inline constexpr int kSums = kTile * kTile;
 
-// Two strips (or one) times all activation rows of a job, over some blocks.
+// A strip or up to 16 plain rows, to be expanded block by block. Rows and columns that there are not are zeros (of a strip,
+// whatever it makes of them).
+struct Source {
+  void (*expand)(const Source& source, int64_t block, uint16_t* lines) = nullptr;
+  const void* data = nullptr;             // the strip's units, or the first row
+  const StripLayout* layout = nullptr;    // of a strip,
+  int unit_blocks = 0;                    // its unit,
+  alignas(64) float level[kTile] = {};    // and float(code - offset) of an index's low 4 bits, where it has no more
+  int64_t stride = 0;                     // of plain rows
+  int rows = 0;
+  int64_t cols = 0;
+};
+
+// Blocks of two strips that are being expanded.
+struct Filling {
+  const Source* source = nullptr;  // the next strip is behind it
+  uint16_t* to = nullptr;
+  int64_t begin = 0, end = 0, block = 0;
+  int64_t left = 0;                // of both
+
+  [[gnu::always_inline]] void step() {
+    source->expand(*source, block, to);
+    if ((block + 1) * kTileBlock > source->cols) clear(to, source->cols - block * kTileBlock);
+    to += kLines, --left;
+    if (++block == end) block = begin, ++source;
+  }
+  // Columns past the end are zeros.
+  static void clear(uint16_t* lines, int64_t cols) {
+    for (int64_t i = cols; i < kTileBlock; ++i)
+      for (int r = 0; r < kTile; ++r) lines[i / 2 * kTileBlock + 2 * r + i % 2] = 0;
+  }
+};
+
+// Finished sums that are being copied to y: row after row, so that memory sees long runs.
+struct Putting {
+  const float* sums = nullptr;  // [pair][16 rows][strip][16][16]; the last pair may be a single strip
+  int64_t pair_stride = 0, pairs = 0;
+  float* const* y = nullptr;        // one pointer a row
+  int64_t column = 0, columns = 0;  // of y
+  int64_t row = 0, pair = 0;        // the next to copy
+  int64_t left = 0;                 // rows times pairs
+
+  [[gnu::always_inline]] void step() {
+    const int64_t at = pair * 2 * kTile, width = columns - at;
+    const int64_t strips = width > kTile ? 2 : 1;
+    const float* from = sums + pair * pair_stride + (row / kTile * strips * kTile + row % kTile) * kTile;
+    float* to = y[row] + column + at;
+    if (width >= 2 * kTile) {
+      std::memcpy(to, from, sizeof(float) * kTile);
+      std::memcpy(to + kTile, from + kSums, sizeof(float) * kTile);
+    } else {
+      for (int64_t i = 0; i < width; ++i) to[i] = from[i / kTile * kSums + i % kTile];
+    }
+    if (++pair == pairs) pair = 0, ++row;
+    --left;
+  }
+};
+
+// Two strips (or one) times some activation rows, over some blocks.
 struct Product {
   const uint8_t* x = nullptr;  // packed rows, from the first block on
   int64_t x_stride = 0;        // bytes from 16 rows to the next 16
   int64_t rows = 0;
   const uint16_t* panel = nullptr;  // [strip][block][line][16][2]
-  int64_t panel_stride = 0;         // from strip to strip
   int strips = 0;
   int64_t blocks = 0;
-  bool first = false, last = false;  // of a sum: it begins at zero; it goes to y
-  float* sums = nullptr;             // [16 rows][strip][16][16]
-  float* const* y = nullptr;         // one pointer a row
-  int64_t y_first = 0, y_cols = 0;   // columns of y
+  bool first = false;     // of a sum: it begins at zero
+  float* sums = nullptr;  // [16 rows][strip][16][16]
+  // Done beside, as far as the variant likes.
+  Filling* filling = nullptr;
+  Putting* putting = nullptr;
+  int64_t to_put = 0;
 };
 
 // What a variant brings.
@@ -37,12 +100,8 @@ struct Steps {
   int64_t x_tile;  // bytes that 16 activation rows of one block take when packed
   // `rows` (at most 16) rows; the rest of the 16, and columns up to the end of the last block, are zeros.
   void (*pack)(const float* const* x, int rows, int64_t cols, uint8_t* to);
-  // Blocks of a strip, from the beginning of a unit on. Columns past the weight's are whatever the strip makes of them.
-  void (*strip)(const StripLayout& layout, const uint8_t* units, int64_t blocks, uint16_t* panel);
-  // The same of up to 16 plain rows; rows and columns that there are not are zeros.
-  void (*half)(const uint16_t* w, int64_t stride, int rows, int64_t cols, uint16_t* panel);
-  void (*bf16)(const uint16_t* w, int64_t stride, int rows, int64_t cols, uint16_t* panel);
-  void (*single)(const float* w, int64_t stride, int rows, int64_t cols, uint16_t* panel);
+  decltype(Source::expand) strip[9][2];  // [bits][has minima]
+  decltype(Source::expand) half, bf16, single;
   void (*multiply)(const Product& product);
   void (*begin)();  // before a thread's first product, and after its last
   void (*end)();

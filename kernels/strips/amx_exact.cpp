@@ -7,7 +7,10 @@
 namespace gemloupe::strips {
 namespace {
 
-constexpr int kBlockRows = 8, kFewest = 3;  // activation rows in a tile, and those that are left to VNNI
+constexpr int kBlockRows = 8;  // activation rows in a tile
+
+// With fewer activation rows VNNI is as fast: a product's tile has to be stored and combined however few columns it sums.
+[[gnu::always_inline]] inline int64_t fewest(int group) { return group == 16 ? 9 : group == 32 ? 5 : 3; }
 
 struct alignas(64) Config {
   uint8_t palette = 1, start = 0, reserved[14] = {};
@@ -18,9 +21,9 @@ struct alignas(64) Config {
 // Columns that one tile product sums.
 [[gnu::always_inline]] inline int step_of(int group) { return group < 64 ? group : 64; }
 
-Panels panels(int64_t rows, int64_t padded, int) {
+Panels panels(int64_t rows, int64_t padded, int group) {
   Panels p;
-  if (rows < kFewest) return p;
+  if (rows < fewest(group)) return p;
   p.blocks = (rows + kBlockRows - 1) / kBlockRows;
   p.rows_a_block = static_cast<int>((rows + p.blocks - 1) / p.blocks);
   p.bytes_a_block = 2 * padded * p.rows_a_block;
@@ -62,29 +65,83 @@ void open(const Lockstep& p) {
 
 void close() { _tile_release(); }
 
-template <int kBits, bool kTable>
-void unpack(const uint8_t* p, const uint8_t* end, const uint8_t* next, int blocks, __m512i table, uint8_t* to) {
-  for (int b = 0; b < blocks; ++b, p += 64 * kBits, to += 512) {
-    ask<kBits>(p, end, next);
-    const auto quad = [&]<int kQuad>() __attribute__((always_inline)) {
-      _mm512_store_si512(to + 64 * kQuad, code<kBits, kTable, kQuad>(p, table));
-    };
-    quad.template operator()<0>(), quad.template operator()<1>(), quad.template operator()<2>(), quad.template operator()<3>();
-    quad.template operator()<4>(), quad.template operator()<5>(), quad.template operator()<6>(), quad.template operator()<7>();
-  }
+// What a tile B holds in place of a code: code - offset, by a subtraction or by the table; or that times 2^(8 - bits), which
+// costs nothing. The factor is taken out of the scale, so a scale must not be too small for that: those of f16 never are.
+enum class Signed { none, plain, table, minus, top };
+
+Signed kind(const StripLayout& layout) {
+  const bool half = layout.offset == 1 << (layout.bits - 1);
+  const bool f16 = layout.scale == StripScale::f16 || layout.scale == StripScale::super;
+  if (!layout.table && half && (f16 || layout.bits == 8)) return Signed::top;
+  if (layout.bits == 8) return Signed::none;
+  if (!layout.table) return layout.offset == 0 ? Signed::plain : Signed::minus;
+  for (int i = 0; i < 1 << layout.bits; ++i)
+    if (layout.code_of[i] - layout.offset > 127) return Signed::none;
+  return Signed::table;
+}
+
+// What unpacking needs: the levels, or in every byte what is to be subtracted.
+__m512i constant(const StripLayout& layout) {
+  const __m512i offset = byte_set(layout.offset);
+  return layout.table ? _mm512_sub_epi8(table_of(layout), offset) : offset;
+}
+
+// As code(), with the index's highest bit at bit 7 and inverted: a number with a sign. The inversion costs nothing: a one
+// lies there, and the plane with the highest bit is added without carry.
+template <int kBits, int kQuad>
+[[gnu::always_inline]] inline __m512i top_code(const uint8_t* p) {
+  constexpr int kFour = kBits & 4, kTwo = kBits & 2, kOne = kBits & 1, kUp = 8 - kBits;
+  const __m512i one = byte_set(0x80);
+  if constexpr (kBits == 8) return _mm512_xor_si512(zmm(p + 64 * kQuad), one);
+  __m512i v = one;
+  const auto plane = [&](__m512i bits, int mask) __attribute__((always_inline)) {
+    v = _mm512_ternarylogic_epi32(v, bits, byte_set(mask), 0x78);  // v ^ (bits & mask)
+  };
+  if constexpr (kFour != 0) plane(moved<kQuad % 2 * 4, kUp>(zmm(p + 64 * (kQuad / 2))), 15 << kUp);
+  if constexpr (kTwo != 0) plane(moved<kQuad % 4 * 2, kUp + kFour>(zmm(p + 64 * (kFour + kQuad / 4))), 3 << (kUp + kFour));
+  if constexpr (kOne != 0) plane(moved<kQuad, kUp + kFour + kTwo>(zmm(p + 64 * (kFour + kTwo))), 1 << (kUp + kFour + kTwo));
+  return v;
 }
 
 using Unpack = void(const uint8_t* p, const uint8_t* end, const uint8_t* next, int blocks, __m512i table, uint8_t* to);
 
+template <int kBits, Signed kSigned, int kQuad = 0>
+[[gnu::always_inline]] inline void unpack_block(const uint8_t* p, __m512i table, uint8_t* to) {
+  if constexpr (kSigned == Signed::top)
+    _mm512_store_si512(to + 64 * kQuad, top_code<kBits, kQuad>(p));
+  else if constexpr (kSigned == Signed::minus)
+    _mm512_store_si512(to + 64 * kQuad, _mm512_sub_epi8(code<kBits, false, kQuad>(p, table), table));
+  else
+    _mm512_store_si512(to + 64 * kQuad, code<kBits, kSigned == Signed::table, kQuad>(p, table));
+  if constexpr (kQuad < 7) unpack_block<kBits, kSigned, kQuad + 1>(p, table, to);
+}
+
+template <int kBits, Signed kSigned>
+void unpack(const uint8_t* p, const uint8_t* end, const uint8_t* next, int blocks, __m512i table, uint8_t* to) {
+  for (int b = 0; b < blocks; ++b, p += 64 * kBits, to += 512) {
+    ask<kBits>(p, end, next);
+    unpack_block<kBits, kSigned>(p, table, to);
+  }
+}
+
+template <int kBits>
+Unpack* unpacking(Signed how) {
+  if (how == Signed::top) return unpack<kBits, Signed::top>;
+  if (how == Signed::minus) return unpack<kBits, Signed::minus>;
+  if (kBits <= 4 && how == Signed::table) return unpack<kBits, kBits <= 4 ? Signed::table : Signed::plain>;
+  return unpack<kBits, Signed::plain>;
+}
+
 Unpack* unpacking(const StripLayout& layout) {
+  const Signed how = kind(layout);
   switch (layout.bits) {
-    case 1: return layout.table ? unpack<1, true> : unpack<1, false>;
-    case 2: return layout.table ? unpack<2, true> : unpack<2, false>;
-    case 3: return layout.table ? unpack<3, true> : unpack<3, false>;
-    case 4: return layout.table ? unpack<4, true> : unpack<4, false>;
-    case 5: return unpack<5, false>;
-    case 6: return unpack<6, false>;
-    default: return unpack<8, false>;
+    case 1: return unpacking<1>(how);
+    case 2: return unpacking<2>(how);
+    case 3: return unpacking<3>(how);
+    case 4: return unpacking<4>(how);
+    case 5: return unpacking<5>(how);
+    case 6: return unpacking<6>(how);
+    default: return unpacking<8>(how);
   }
 }
 
@@ -93,7 +150,6 @@ struct Tiles {
   const uint8_t *a, *b;
   int groups, step, steps_a_group;
   const float *scale, *min;  // min: or null
-  const int32_t* correction;
   const float* sums;
   int64_t run_stride;
 };
@@ -103,8 +159,7 @@ template <int kCount>
   const __m512 scale = _mm512_load_ps(p.scale + kStripRows * g);
 #pragma GCC unroll 8
   for (int i = 0; i < kCount; ++i) {
-    __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(zmm(c + kStripRows * i), 8), zmm(c + kStripRows * (kCount + i)));
-    sum = _mm512_add_epi32(sum, _mm512_set1_epi32(p.correction[i * p.run_stride + g]));
+    const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(zmm(c + kStripRows * i), 8), zmm(c + kStripRows * (kCount + i)));
     acc[i] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum), acc[i]);
   }
   if (!p.min) return;
@@ -124,24 +179,22 @@ void tiles(const Tiles& p, float* to) {
   const int64_t a_bytes = 2 * kCount * p.step, b_bytes = kStripRows * p.step;
   const uint8_t *a = p.a, *b = p.b;
   for (int g = 0; g < p.groups + kLate; ++g) {
-    if (g < p.groups) {
-      if (g % 2 == 0) {
-        _tile_zero(0);
-        for (int k = 0; k < p.steps_a_group; ++k, a += a_bytes, b += b_bytes) {
-          _tile_loadd(4, a, p.step);
-          _tile_loadd(6, b, 64);
-          _tile_dpbsud(0, 4, 6);
-        }
-        _tile_stored(0, c[g % 4], 64);
-      } else {
-        _tile_zero(1);
-        for (int k = 0; k < p.steps_a_group; ++k, a += a_bytes, b += b_bytes) {
-          _tile_loadd(5, a, p.step);
-          _tile_loadd(7, b, 64);
-          _tile_dpbsud(1, 5, 7);
-        }
-        _tile_stored(1, c[g % 4], 64);
+    if (g < p.groups && g % 2 == 0) {
+      _tile_zero(0);
+      for (int k = 0; k < p.steps_a_group; ++k, a += a_bytes, b += b_bytes) {
+        _tile_loadd(4, a, p.step);
+        _tile_loadd(6, b, 64);
+        _tile_dpbssd(0, 4, 6);
       }
+      _tile_stored(0, c[g % 4], 64);
+    } else if (g < p.groups) {
+      _tile_zero(1);
+      for (int k = 0; k < p.steps_a_group; ++k, a += a_bytes, b += b_bytes) {
+        _tile_loadd(5, a, p.step);
+        _tile_loadd(7, b, 64);
+        _tile_dpbssd(1, 5, 7);
+      }
+      _tile_stored(1, c[g % 4], 64);
     }
     if (g >= kLate) combine<kCount>(p, g - kLate, c[(g - kLate) % 4], acc);
   }
@@ -161,13 +214,14 @@ void tiles(int count, const Tiles& p, float* to) {
 }
 
 void multiply(const Lockstep& p) {
-  if (p.rows < kFewest) return avx512_multiply(p);
+  const StripLayout& layout = p.layout;
+  const Signed how = kind(layout);
+  if (p.rows < fewest(layout.group) || how == Signed::none) return avx512_multiply(p);
   alignas(64) uint8_t codes[kStripRows * 256];
   alignas(64) float scale[kMostGroups * kStripRows], min[kMostGroups * kStripRows];
-  const StripLayout& layout = p.layout;
   const Panels shape = panels(p.rows, p.units * layout.unit, layout.group);
   const int a_unit = layout.unit / layout.group, step = step_of(layout.group);
-  const __m512i table = table_of(layout);
+  const __m512i table = constant(layout);
   Unpack* const unpack = unpacking(layout);
   start(p, shape.blocks * shape.rows_a_block);
   for (int64_t u = 0; u < p.units; ++u) {
@@ -179,12 +233,17 @@ void multiply(const Lockstep& p) {
       const uint8_t* unit = p.strip[s] + u * layout.unit_bytes;
       for (int i = 0; i < layout.header; i += 64) ask<1>(unit + i, p.end[s], p.next[s]);
       scales(layout, unit, tile.groups, scale, min);
+      if (how == Signed::top && layout.bits < 8)
+        for (int g = 0; g < tile.groups; ++g) {
+          float* at = scale + kStripRows * g;
+          _mm512_store_ps(at, _mm512_mul_ps(_mm512_load_ps(at), _mm512_set1_ps(1.0f / static_cast<float>(1 << (8 - layout.bits)))));
+        }
       unpack(unit + layout.header, p.end[s], p.next[s], layout.unit / 32, table, codes);
       asm volatile("" ::: "memory");  // tile loads do not say that they read memory
       for (int64_t block = 0; block < shape.blocks; ++block) {
         const int64_t t = block * shape.rows_a_block;
         tile.a = p.panels + block * shape.bytes_a_block + u * layout.unit * 2 * shape.rows_a_block;
-        tile.correction = p.correction + t * p.run_stride + u * a_unit, tile.sums = p.sums + t * p.run_stride + u * a_unit;
+        tile.sums = p.sums + t * p.run_stride + u * a_unit;
         tiles(shape.rows_a_block, tile, p.acc + (s * p.acc_rows + t) * kStripRows);
       }
     }

@@ -115,7 +115,8 @@ void walk(const Lockstep& p) {
       const int64_t left = p.rows - t;
       if (left >= 8) rows<kBits, kTable, kSixteen, 8>(units), t += 8;
       else if (left >= 4) rows<kBits, kTable, kSixteen, 4>(units), t += 4;
-      else if (left >= 2) rows<kBits, kTable, kSixteen, 2>(units), t += 2;
+      else if (left == 3) rows<kBits, kTable, kSixteen, 3>(units), t += 3;
+      else if (left == 2) rows<kBits, kTable, kSixteen, 2>(units), t += 2;
       else rows<kBits, kTable, kSixteen, 1>(units), t += 1;
     }
   }

@@ -14,8 +14,8 @@ TEST_SUITE("attention_bf16") {
       int heads, kv_heads, head_dim;
     };
     int checked = 0;
-    for (const Shape s : {Shape{1, 1, 1}, Shape{2, 1, 16}, Shape{3, 3, 32}, Shape{4, 2, 48}, Shape{8, 8, 24}, Shape{8, 1, 64}, Shape{4, 4, 80},
-                          Shape{7, 1, 33}, Shape{40, 1, 16}, Shape{8, 4, 256}, Shape{2, 1, 512}})
+    for (const Shape s : {Shape{1, 1, 1}, Shape{2, 1, 16}, Shape{3, 3, 32}, Shape{4, 2, 48}, Shape{8, 8, 24}, Shape{8, 1, 64},
+                          Shape{4, 4, 80}, Shape{7, 1, 33}, Shape{40, 1, 16}, Shape{8, 4, 256}, Shape{2, 1, 512}})
       for (const int64_t rows : {1, 5, 16, 17, 33, 70})
         for (const int64_t first : {int64_t{0}, int64_t{123}, int64_t{1} << 33})
           for (const int64_t extra : {0, 1, 27, 83, 300, 700})
@@ -84,25 +84,30 @@ TEST_SUITE("attention_bf16") {
   }
 
   TEST_CASE("magnitudes at which products and sums fall below the smallest normal number, or overflow") {
-    const float sizes[] = {0x1p-149f, 0x1p-127f, 0x1p-100f, 0x1p-63f, 0x1p-45f, 0x1p-20f, 1.0f, 30.0f, 0x1p60f, 0x1p127f};
+    const float sizes[] = {0x1p-149f, 0x1p-127f, 0x1p-122f, 0x1p-116f, 0x1p-60f, 0x1p-45f, 1.0f, 30.0f, 0x1p60f, 0x1p127f};
+    // Queries and keys, under a scale that shows what became of their products.
+    const float small[3][2] = {{0x1p-95f, 0x1p-30f}, {0x1p-50f, 0x1p-75f}, {0x1p-62f, 0x1p-62f}};
     std::mt19937 random(5);
     for (int round = 0; round < 150; ++round) {
       const bool half = round % 5 == 0;
       Problem p(2, 1, 40, 17, 17 + 70, 75, 20, half);
-      const float q = sizes[random() % 10], k = sizes[random() % 10], v = sizes[random() % 10];
+      const bool scaled = round % 3 == 0;
+      const float* const pair = small[random() % 3];
+      const float q = scaled ? pair[0] : sizes[random() % 10], k = scaled ? pair[1] : sizes[random() % 10];
+      const float v = sizes[random() % 10], scale = scaled ? 0x1p125f : 1.0f;
       for (int64_t t = 0; t < p.rows; ++t)
-        for (int i = 0; i < 80; ++i) p.q.at(t, i) *= random() % 4 ? q : 1.0f;
+        for (int i = 0; i < 80; ++i) p.q.at(t, i) *= scaled || random() % 4 ? q : 1.0f;
       for (int64_t t = 0; t < 70; ++t)
         for (int i = 0; i < 40; ++i) {
-          p.keys.at(t, i) *= random() % 4 ? k : 1.0f;
+          p.keys.at(t, i) *= scaled || random() % 4 ? k : 1.0f;
           p.values.at(t, i) *= random() % 4 ? v : 1.0f;
         }
       p.write(reference::cache_write);
       Rows expected = p.empty();
-      p.run(reference::attention_bf16, 30, expected);
+      p.run(reference::attention_bf16, 30, expected, scale);
       for (const auto& variant : attention_bf16.runnable()) {
         Rows y = p.empty();
-        p.run(variant.run, 30, y);
+        p.run(variant.run, 30, y, scale);
         CAPTURE(variant.name);
         CAPTURE(q);
         CAPTURE(k);

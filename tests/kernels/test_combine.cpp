@@ -15,7 +15,7 @@ TEST_SUITE("experts") {
     for (const int64_t cols : {1, 7, 16, 31, 48, 100, 513})
       for (const int64_t rows : {1, 2, 37})
         for (const int64_t slots : {1, 2, 8}) {
-          CAPTURE(cols), CAPTURE(rows), CAPTURE(slots);
+          INFO(rows, " rows of ", cols, ", slots ", slots);
           std::vector<float> x(rows * slots * cols), weights(rows * slots), expected(rows * cols);
           std::vector<int32_t> experts(rows * slots);
           for (float& v : x) v = normal(random);

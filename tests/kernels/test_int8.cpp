@@ -41,7 +41,7 @@ float product(const float* x, const PackedRows& w, int64_t r) {
 
 void check(const CodesLayout& l, const Kernel<DecodeCodes>* decode, const void* context, int64_t tokens, int64_t rows, int64_t cols,
            std::mt19937& random) {
-  CAPTURE(tokens), CAPTURE(rows), CAPTURE(cols);
+  INFO(tokens, " times ", rows, " rows of ", cols);
   const int64_t row_bytes = (cols + l.block - 1) / l.block * l.block_bytes;
   std::vector<uint8_t> bytes(static_cast<size_t>(rows * row_bytes));
   for (auto& v : bytes) v = static_cast<uint8_t>(random() % 64);  // bytes below 64: as halves they are finite

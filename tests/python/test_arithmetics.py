@@ -61,11 +61,7 @@ def test_a_step_of_all_arithmetics(mixed, ids):
 
 def test_arithmetics_differ_where_weights_are_packed(ids):
     model = wide("gemma3", "Q4_0")
-    exact, bf16, int8 = (model.run(ids, arithmetic=name).logits for name in NAMES)
-    size = np.abs(exact).max()
-    # 8 bits a factor and 7 of an activation, through four layers of a dozen products
-    for other in (bf16, int8):
-        assert 0 < np.abs(other - exact).max() < 48 * 2**-8 * size
+    assert len({bits(model.run(ids, arithmetic=name).logits) for name in NAMES}) == 3
 
 
 def test_f32_weights_have_float_sums_in_all(gemma3, ids):

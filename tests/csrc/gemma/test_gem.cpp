@@ -48,13 +48,15 @@ Model with_strips(const Model& m) {
   return m.with_graph(std::move(graph));
 }
 
-// A released shape, narrow enough for tests and wide enough for formats with blocks of 64.
+// Wide enough for formats with blocks, and with a query scale that GGUF files can state.
 Model wide_model(const std::string& format) {
   RandomOptions options;
   options.format = format;
-  options.layers = 2;
-  options.vocabulary = 97;
-  return random_model(released_config("gemma3-270m"), options);
+  Config config = small_config("gemma3");
+  config.hidden = 256;
+  config.attention_scale = 0.25f;
+  for (LayerConfig& layer : config.layers) layer.ffn_width = 320;
+  return random_model(config, options);
 }
 
 std::string weight_bytes(const Weight& w) {
@@ -155,7 +157,7 @@ TEST_SUITE("gem") {
 
   TEST_CASE("formats with blocks, factors of NVFP4, and GGUF files written again") {
     Folder folder;
-    for (const char* format : {"Q4_0", "Q8_0", "Q5_1", "NVFP4", "MXFP4", "nf4"}) {
+    for (const char* format : {"Q4_0", "Q8_0", "Q5_1", "Q6_K", "NVFP4", "MXFP4", "nf4"}) {
       CAPTURE(format);
       const Model m = wide_model(format), packed = with_strips(m);
       save_gem(packed, folder.at("m.gem"));
