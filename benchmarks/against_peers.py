@@ -127,10 +127,10 @@ ENGINES = {"gemloupe": Gemloupe, "llama.cpp": peers.LlamaCpp, "transformers": pe
 class Worker:
     """One engine in its process: makes the state a cell begins with, then takes the time of what the cell does."""
 
-    def __init__(self, name, path, context, threads, seed):
-        self.engine = ENGINES[name](path, context, threads)
-        self.context, self.sessions = context, 1
-        self.rng, self.seed = None, seed
+    def __init__(self, name, path, contexts, threads, seed):
+        self.contexts, self.seed = contexts, seed                # contexts: how many sessions need how many tokens each
+        self.sessions = next(iter(contexts))
+        self.engine = ENGINES[name](path, contexts[self.sessions], threads, self.sessions)
         self.kept = {}                                           # depth: the sequence there
 
     def ids(self, cell):
@@ -141,7 +141,7 @@ class Worker:
         ids = self.ids(cell)[:cell.before]
         if self.sessions != cell.sessions:
             self.kept.clear()
-            self.engine.open(self.context if cell.sessions == 1 else cell.context, cell.sessions)
+            self.engine.open(self.contexts[cell.sessions], cell.sessions)
             self.sessions = cell.sessions
         if len(ids) < 2:
             self.engine.clear()
@@ -171,12 +171,12 @@ class Worker:
         self.seconds(Cell(cell.name, cell.model, 0, min(cell.prompt, 64), min(cell.steps, 2), cell.sessions))
 
 
-def serve(pipe, name, path, context, threads, seed, llama):
+def serve(pipe, name, path, contexts, threads, seed, llama):
     """Says None when it is ready (or what it lacks), then answers ("seconds" | "warm" | "limit", cell) and ("versions",)."""
     if llama and name == "llama.cpp":
         sys.path.insert(0, llama)
     try:
-        worker = Worker(name, path, context, threads, seed)
+        worker = Worker(name, path, contexts, threads, seed)
         pipe.send(None)
         while (order := pipe.recv()) is not None:
             place = worker if order[0] in ("seconds", "warm") else worker.engine
@@ -194,8 +194,10 @@ class Engine:
         spawn = multiprocessing.get_context("spawn")
         self.name, self.trouble = name, None
         self.pipe, there = spawn.Pipe()
-        context = max(cell.context for cell in cells if cell.sessions == 1 or cell is cells[0])
-        self.work = spawn.Process(target=serve, args=(there, name, path, context, options.threads, options.seed, options.llama), daemon=True)
+        contexts = {}
+        for cell in cells:
+            contexts[cell.sessions] = max(contexts.get(cell.sessions, 0), cell.context)
+        self.work = spawn.Process(target=serve, args=(there, name, path, contexts, options.threads, options.seed, options.llama), daemon=True)
         self.work.start()
         there.close()
         self.trouble = self.answer()

@@ -44,7 +44,7 @@ void register_all() {
       const bool often = extent == Extent::all || !std::strcmp(shape.name, "E2B.ffn_gate") || !std::strcmp(type_name, "Q4_0");
       if (shape.cols % type.layout.block || !often || (extent == Extent::quick && std::strcmp(type_name, "Q4_0"))) continue;
       for (const auto& variant : matmul_tiles.runnable()) {
-        if (variant.needs == Isa::reference) continue;
+        if (!shown(matmul_tiles, variant, shape)) continue;
         auto* b = benchmark::RegisterBenchmark(("bf16/" + std::string(variant.name) + "/" + shape.name + "/" + type.name).c_str(),
                                                [=, &type, &shape](benchmark::State& s) { tiles(s, variant, type, shape); });
         for (const int64_t rows : row_counts()) b->Arg(rows);

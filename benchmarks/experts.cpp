@@ -99,7 +99,7 @@ template <class Fn, class Run>
 void add(const char* arithmetic, const Kernel<Fn>& kernel, const PackedType& type, const shapes::Shape& shape, Run run) {
   for (const auto& variant : kernel.runnable())
     for (const bool skewed : {false, true}) {
-      if (variant.needs == Isa::reference || (extent == Extent::quick && skewed)) continue;
+      if (!shown(kernel, variant, shape) || (extent == Extent::quick && skewed)) continue;
       const std::string name = std::string("experts/") + arithmetic + "." + variant.name + "/" + shape.name + "/" + type.name +
                                (skewed ? "/skewed" : "/uniform");
       auto* b = benchmark::RegisterBenchmark(name.c_str(),

@@ -6,9 +6,12 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "kernels/common/isa.h"
+#include "kernels/common/team.h"
 
 namespace gemloupe {
 
@@ -16,6 +19,21 @@ enum class Extent { quick, some, all };
 inline Extent extent = Extent::some;
 
 void register_all();
+
+// The time of the fastest of work(0), work(1), ..., in seconds. The team of threads is open, as in a step of a model.
+template <class Work>
+double best_seconds(benchmark::State& state, Work&& work) {
+  double best = 1e30;
+  with_team([&] {
+    int64_t i = 0;
+    for (auto _ : state) {
+      const auto begin = std::chrono::steady_clock::now();
+      work(i++);
+      best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    }
+  });
+  return best;
+}
 
 }  // namespace gemloupe
 

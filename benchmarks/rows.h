@@ -1,7 +1,6 @@
 // Random rows for the benchmarks of the small kernels, and the loop they share: check, then time.
 #pragma once
 
-#include <chrono>
 #include <cstring>
 #include <random>
 #include <string>
@@ -32,12 +31,7 @@ struct Rows {
 //   bytes/s   read and written      op/s   a multiply-add being two, and its share of the measured fma roof
 template <class Work>
 void time(benchmark::State& state, Isa needs, double bytes, double operations, Work&& work) {
-  double best = 1e30;
-  for (auto _ : state) {
-    const auto begin = std::chrono::steady_clock::now();
-    work();
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-  }
+  const double best = best_seconds(state, [&](int64_t) { work(); });
   state.counters["best_us"] = best * 1e6;
   state.counters["bytes/s"] = bytes / best;
   if (bytes > double{1 << 28}) state.counters["of_dram"] = bytes / best / roof::dram();

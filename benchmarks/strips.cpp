@@ -49,7 +49,7 @@ void register_all() {
       if (extent == Extent::quick && std::strcmp(type_name, "Q4_0")) continue;
       const std::string rest = std::string("/") + shape.name + "/" + type.name;
       for (const auto& variant : matmul_strips.runnable()) {
-        if (variant.needs == Isa::reference) continue;
+        if (!shown(matmul_strips, variant, shape)) continue;
         auto* b = benchmark::RegisterBenchmark(("strips/" + std::string(variant.name) + rest).c_str(),
                                                [=, &type, &shape](benchmark::State& s) { exact(s, variant, type, shape); });
         const bool often = extent == Extent::all || !std::strcmp(shape.name, "E2B.ffn_gate") || !std::strcmp(type_name, "Q4_0");

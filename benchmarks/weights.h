@@ -133,21 +133,22 @@ inline Cost exact_cost(Isa needs, double bytes, double operations) {
   return {bytes, operations, needs >= Isa::avx512 ? 2 * operations : operations, roof::integer(needs)};
 }
 
-// Calls work(0), work(1), ... and states the rates of the fastest call.
+// Calls work(0), work(1), ... with the team at hand, as in a step of a model, and states the rates of the fastest call.
 template <class Work>
 void time_cold(benchmark::State& state, const Cost& cost, Work&& work) {
-  double best = 1e30;
-  int64_t i = 0;
-  for (auto _ : state) {
-    const auto begin = std::chrono::steady_clock::now();
-    work(i++);
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-  }
+  const double best = best_seconds(state, work);
   state.counters["bytes/s"] = cost.bytes / best;
   state.counters["of_dram"] = cost.bytes / best / roof::dram();
   state.counters["op/s"] = cost.operations / best;
   if (cost.pipe_roof > 0) state.counters["of_pipe"] = cost.pipe_operations / best / cost.pipe_roof;
   state.counters["best_us"] = best * 1e6;
+}
+
+// Whether a variant is measured: the best one, and on one shape all of them.
+template <class Fn>
+bool shown(const Kernel<Fn>& kernel, const Variant<Fn>& variant, const shapes::Shape& shape) {
+  if (variant.needs == Isa::reference) return false;
+  return extent == Extent::all || !std::strcmp(shape.name, "E2B.ffn_gate") || variant.run == kernel.runnable().back().run;
 }
 
 // Which shapes stand for the others: narrow and deep, wide, the widest.

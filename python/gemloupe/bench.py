@@ -202,7 +202,8 @@ class Bench:
             rows.append(("first token after", f"{1e3 * self.first_token:.4g} ms", limit))
         if self.load is not None:
             rows.append(("load", f"{1e3 * self.load:.3g} ms", ""))
-        rows.append(("peak memory", f"{self.peak / unit:.3g} GB", f"{self.rise / unit:.3g} GB of it after loading; weights {float(str(p['bytes'])) / unit:.3g} GB"))
+        rows.append(("peak memory", f"{self.peak / unit:.3g} GB",
+                     f"{self.rise / unit:.3g} GB of it after loading; weights {float(str(p['bytes'])) / unit:.3g} GB"))
         rows.append(("roof", f"memory {self.roof.read / unit:.3g} GB/s",
                      f"bf16 {self.roof.bf16 / unit:.4g}, integer {self.roof.integer / unit:.4g}, float32 {self.roof.fma / unit:.4g} G operations/s"))
         width = max(len(value) for _, value, _ in rows)
