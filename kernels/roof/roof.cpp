@@ -55,7 +55,7 @@ double shortest(double seconds, Work&& work) {
   double best = 1e30;
   const double end = now() + seconds;
   with_team([&] {
-    for (int64_t run = 0; run < 3 || now() < end; ++run) {
+    for (int64_t run = 0; run < 20 || now() < end; ++run) {
       const double begin = now();
       share(threads(), 1, [&](int64_t first, int64_t last) {
         for (int64_t thread = first; thread < last; ++thread) work(thread, run);
@@ -81,7 +81,7 @@ double measure_read(double seconds, int64_t bytes) {
     for (int64_t i = first; i < last; ++i) buffer[i] = scrambled(static_cast<uint64_t>(i) + 0x9e3779b97f4a7c15u);
   });
   // A slice at a time, round and round: short runs find the moments in which nobody else uses the memory.
-  constexpr int64_t kSlices = 32;
+  constexpr int64_t kSlices = 256;
   const int64_t slice = std::max<int64_t>(part / kSlices, 1);
   const auto* from = reinterpret_cast<const uint8_t*>(buffer.get());
   const double best = shortest(seconds, [&](int64_t thread, int64_t turn) {
