@@ -1,6 +1,6 @@
 // Sessions in files. Layout, little-endian: "GEMSESS2", then u64 each: fingerprint of the graph, context, chunk, half, written
-// positions, number of tokens, whether it was altered; the tokens as i32, the arithmetic of each as u8; then for each ring of each node its capacity and width as u64 and its used
-// slots; at the end a checksum of all that came before.
+// positions, number of tokens, whether it was altered; the tokens as i32, the arithmetic of each as u8; then for each ring of each
+// node its capacity and width as u64 and its used slots; at the end a checksum of all that came before.
 #include <cstring>
 #include <fstream>
 

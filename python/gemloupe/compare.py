@@ -103,8 +103,8 @@ def first_difference(base: Model, other: Model, tokens: npt.NDArray[np.int32], a
 def compare(base: Model, other: Model, texts: Prompt | Sequence[Prompt], context: int = 512, arithmetic: str = "exact") -> Comparison:
     """Measures how far `other` lies from `base` on one text or a list (or lists of ids), chunked and scored as by Model.perplexity.
 
-    Both models must share a vocabulary; texts are encoded by the base's tokenizer. arithmetic: "exact", "bf16" or "int8". ValueError where they do not, for empty texts
-    and for a context that a model does not have.
+    Both models must share a vocabulary; texts are encoded by the base's tokenizer. arithmetic: "exact", "bf16" or "int8". ValueError
+    where they do not, for empty texts and for a context that a model does not have.
 
     >>> small = model.quantize({"layers.*.ffn.*": gl.grid(bits=3, group=64)})
     >>> result = gl.compare(model, small, [[2, 10, 20, 30, 40, 50]])

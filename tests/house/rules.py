@@ -25,7 +25,8 @@ CSRC_MAY_INCLUDE = {
     "session": {"core", "formats", "graph", "io", "session"},
 }
 # Which kernel rooms use another one besides common.
-KERNELS_MAY_INCLUDE = {"experts": {"matmul"}, "matmul": {"codes"}, "int8": {"matmul", "strips"}}
+KERNELS_MAY_INCLUDE = {"experts": {"matmul"}, "matmul": {"codes"}, "strips": {"codes", "matmul", "experts"}, "bf16": {"strips"},
+                       "int8": {"matmul", "strips"}}
 
 
 def read_tree(root: Path) -> dict[str, str]:
