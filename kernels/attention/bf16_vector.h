@@ -1,5 +1,5 @@
-// The loops of attention_bf16; avx2_bf16.cpp, avx512_bf16.cpp and amx_bf16.cpp include it after their Words and their product().
-//
+// The loops of attention_bf16, long because they share one scratch and inline into each variant, which includes it after its
+// Words and its product().
 // The queries of a key-value head (its rows times the heads that share it) are the rows of two matrix products: scores = queries
 // times keys, and y += weights times values. A stretch of keys and values is first turned into tiles for all queries. Then a
 // panel of queries, as many as fit the second-level cache with a block of keys and values, goes through the blocks of the stretch,
