@@ -1,8 +1,9 @@
 # What the README names. Everything is made below .venv/ and build/: `make clean` removes both.
 #   make demo       a look at the real Gemma 3 270M              make sanitize   the C++ tests under ASan and UBSan
 #   make test       every C++ and Python test                    make bench      kernel benchmarks (Google Benchmark)
-#   make test-cpp, make test-python    one half each             make report     what bench measures, as JSON under build/
+#   make test-cpp, make test-python    one half each             make report     what bench measures, as build/report/index.html
 #   make example    the C++ example on the same model            make clean      remove what was made
+# BENCH=--quick, --all or --benchmark_filter=… is passed to every benchmark, ROOMS="strips bf16" chooses some of them.
 # PYTHON=python3.11 chooses the interpreter, JOBS=2 the compiler's share of the machine.
 
 SHELL := /bin/bash
@@ -27,7 +28,7 @@ export GOMP_SPINCOUNT ?= 1000
 SOURCES := $(shell find kernels csrc python cmake CMakeLists.txt pyproject.toml README.md LICENSE -type f \
              -not -name '*.pyc' -not -name '*.so' 2>/dev/null)
 
-.PHONY: help demo test test-cpp test-python tests-built example sanitize bench report clean
+.PHONY: help demo test test-cpp test-python tests-built example sanitize bench bench-built report clean
 help:
 	@sed -n 's/^#   *//p' Makefile
 
@@ -62,12 +63,21 @@ sanitize: $(VENV)/build.stamp
 	@.ci/watch $(BUILD)/sanitize.log $(BIN)/cmake --build $(BUILD)/sanitize --target gemloupe_tests
 	@UBSAN_OPTIONS=print_stacktrace=1 $(BUILD)/sanitize/gemloupe_tests
 
-bench report: $(VENV)/build.stamp
+# Which kernel rooms are measured: all of benchmarks/*.cpp.
+ROOMS ?= $(basename $(notdir $(wildcard benchmarks/*.cpp)))
+bench-built: $(VENV)/build.stamp
 	@.ci/debian libbenchmark-dev benchmark/benchmark.h
 	@.ci/watch $(BUILD)/configure.log $(BIN)/cmake -S . -B $(BUILD)/bench -DGEMLOUPE_BENCHMARKS=ON -DPython_EXECUTABLE=$(BIN)/python
-	@.ci/watch $(BUILD)/bench.log $(BIN)/cmake --build $(BUILD)/bench
-	@for program in $(wildcard benchmarks/*.cpp); do program=$(BUILD)/bench/bench_$$(basename $$program .cpp); \
-	  $$program $(if $(filter report,$@),--benchmark_out=$$program.json) $(BENCH); done
+	@echo "building the benchmarks"
+	@.ci/watch $(BUILD)/bench.log $(BIN)/cmake --build $(BUILD)/bench --target $(addprefix bench_,$(ROOMS))
+bench: bench-built
+	@for room in $(ROOMS); do $(BUILD)/bench/bench_$$room $(BENCH); done
+report: bench-built $(VENV)/test.stamp
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || .ci/watch $(BUILD)/requirements.log $(BIN)/python -m pip install matplotlib
+	@rm -rf $(BUILD)/measured && mkdir -p $(BUILD)/measured
+	@for room in $(ROOMS); do $(BUILD)/bench/bench_$$room --benchmark_out=$(BUILD)/measured/$$room.json $(BENCH); done
+	@$(BIN)/python benchmarks/curves.py $(if $(filter --quick,$(BENCH)),--quick) --out $(BUILD)/measured/curves.json
+	@$(BIN)/python benchmarks/report.py $(BUILD)/measured/*.json $(wildcard $(BUILD)/peers.json) --out $(BUILD)/report
 
 clean:
 	rm -rf $(VENV) $(BUILD)

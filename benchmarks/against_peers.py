@@ -1,141 +1,414 @@
 #!/usr/bin/env python3
-"""Speed of gemloupe as a ratio of llama.cpp's, on the same files, in one run.
+"""Speed of gemloupe as a ratio of llama.cpp's and of Transformers', on the same shapes, in one run.
 
-    python benchmarks/against_peers.py [FILE.gguf ...] [--rounds 5] [--threads 2] [--prompt 512] [--steps 64] [--depth 1]
+    python benchmarks/against_peers.py [--cells 'e2b-*' 26b-decode] [--file e2b=FILE.gguf] [--peers llama.cpp transformers]
+                                       [--rounds 5] [--threads 2] [--isa avx2] [--json FILE]
 
-Both take random token ids through their Python interfaces, without sampling; each lives in a process of its own, and they
-take turns: in every round one decodes and reads its prompt, then the other, the first one changing from round to round.
-A ratio is the median over rounds of (gemloupe's speed in this round / llama.cpp's in this round). Tokens a second change
-with the machine and with what else runs on it; the ratios are what to compare. Without FILE: Gemma 3 270M, Q4_K_M.
+A cell is one line of the table: a model and what it does. All engines take random token ids through their Python interfaces, without
+sampling; each lives in a process of its own, and they take turns: in every round one does its work, then the next, the first one
+changing from round to round. A ratio is the median over rounds of (gemloupe's speed in this round / the peer's in this round).
+Where the engines do not fit into memory side by side, each is started anew for every round (said in the table's last lines).
+Tokens a second change with the machine and with what else runs on it; the ratios are what to compare. `limit` is what this machine's
+measured memory and multipliers allow (gemloupe.step_work), `share` how much of it gemloupe reaches.
+
+llama.cpp: the Python package llama_cpp, whose library decides its instruction set; --llama FOLDER takes it from there. With --isa all
+engines but llama.cpp are kept to that instruction set. Transformers computes in bfloat16 with random weights of the file's shapes.
+Without --file, E2B and 26B-A4B are files with random weights, made once under .cache/ (2.6 and 14.2 GB), and 270M is the real Gemma 3
+270M, Q4_K_M.
 """
 import argparse
+import json
 import multiprocessing
+import os
 import statistics
 import sys
 import time
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 
+import full_size
 import peers
 
 PAUSE = 0.3                                                      # seconds: waiting threads of OpenMP spin for up to 0.2
+SESSIONS = 8
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line: `prompt` tokens read at once, or else `steps` single ones, by each of `sessions`, after `depth` tokens."""
+
+    name: str
+    model: str
+    depth: int = 0
+    prompt: int = 0
+    steps: int = 0
+    sessions: int = 1
+    rounds: int = 99                                             # no more than these
+
+    def __str__(self):
+        what = f"prompt of {self.prompt}" if self.prompt else f"{self.sessions} sessions decode" if self.sessions > 1 else "decode"
+        return what + (f" at depth {self.depth}" if self.depth else "")
+
+    @property
+    def before(self):
+        """Tokens in the cache when the clock starts: a decode step needs one."""
+        return self.depth if self.prompt else max(self.depth, 1)
+
+    @property
+    def context(self):
+        return self.before + (self.prompt or self.steps)
+
+    def cut(self, most):
+        """The same with no number of tokens above `most`, to try the program."""
+        cut = {key: min(getattr(self, key), most) for key in ("depth", "prompt", "steps")}
+        return Cell(self.name, self.model, **cut, sessions=self.sessions, rounds=self.rounds)
+
+
+CELLS = [
+    Cell("e2b-decode", "e2b", steps=32),
+    Cell("e2b-decode-at-8192", "e2b", depth=8192, steps=32),
+    Cell("26b-decode", "26b", steps=32),
+    Cell("270m-decode", "270m", steps=128),
+    Cell("e2b-prompt-512", "e2b", prompt=512),
+    Cell("e2b-prompt-512-at-8192", "e2b", depth=8192, prompt=512),
+    Cell("e2b-prompt-8192", "e2b", prompt=8192, rounds=2),
+    Cell("26b-prompt-512", "26b", prompt=512),
+    Cell("26b-prompt-2048", "26b", prompt=2048, rounds=3),
+    Cell("270m-prompt-512", "270m", prompt=512),
+    Cell("e2b-sessions", "e2b", steps=16, sessions=SESSIONS),
+]
+SIZES = {"e2b": "E2B, Q4_0", "26b": "26B-A4B, Q4_0", "270m": "270M, Q4_K_M"}
 
 
 class Gemloupe:
-    def __init__(self, path, context, threads):
+    def __init__(self, path, context, threads, sessions=1):
         self.gl = peers.need("gemloupe")
         self.gl.threads(threads)
         self.model = self.gl.load(str(path))
+        self.roof = None
+        self.open(context, sessions)
+
+    def open(self, context, sessions=1):
+        self.context, self.sessions = context, sessions
         self.clear()
 
-    def feed(self, ids):
-        return self.session.feed([int(token) for token in ids])
-
     def clear(self):
-        self.session = self.model.session()
+        self.all = [self.model.session(context=self.context) for _ in range(self.sessions)]
+
+    def prefill(self, ids):
+        return self.all[0].prefill(np.asarray(ids, np.int32))
+
+    def step(self, token):
+        return self.gl.feed([(session, [int(token)]) for session in self.all])
+
+    def keep(self):
+        return self.all[0].fork()
+
+    def back(self, kept):
+        self.all[0] = kept.fork()
+
+    def limit(self, cell):
+        """Tokens a second that this machine allows."""
+        self.roof = self.roof or self.gl.measure_roof()
+        rows, depth = (cell.prompt, cell.depth) if cell.prompt else (1, cell.before + cell.steps // 2)
+        work = self.gl.step_work(self.model, rows, depth, cell.sessions)
+        return rows * cell.sessions / work.seconds(self.roof, "bf16" if cell.prompt else "exact", self.gl.isa())
+
+    def versions(self):
+        return self.model.protocol(roof=vars(self.roof) if self.roof else None)
 
 
-ENGINES = {"gemloupe": Gemloupe, "llama.cpp": peers.LlamaCpp}
+ENGINES = {"gemloupe": Gemloupe, "llama.cpp": peers.LlamaCpp, "transformers": peers.Transformers}
 
 
-def serve(pipe, name, path, context, threads):
-    """A process of one engine: says None when it is ready (or what it lacks), then times each piece of work it is sent."""
+class Worker:
+    """One engine in its process: makes the state a cell begins with, then takes the time of what the cell does."""
+
+    def __init__(self, name, path, contexts, threads, seed):
+        self.contexts, self.seed = contexts, seed                # contexts: how many sessions need how many tokens each
+        self.sessions = next(iter(contexts))
+        self.engine = ENGINES[name](path, contexts[self.sessions], threads, self.sessions)
+        self.kept = {}                                           # depth: the sequence there
+
+    def ids(self, cell):
+        return np.random.default_rng(self.seed).integers(1000, 200_000, cell.context).tolist()  # ordinary ids of every vocabulary
+
+    def begin(self, cell):
+        """Sequences of cell.before tokens."""
+        ids = self.ids(cell)[:cell.before]
+        if self.sessions != cell.sessions:
+            self.kept.clear()
+            self.engine.open(self.contexts[cell.sessions], cell.sessions)
+            self.sessions = cell.sessions
+        if len(ids) < 2:
+            self.engine.clear()
+            for token in ids:
+                self.engine.step(token)
+        elif cell.before in self.kept:
+            self.engine.back(self.kept[cell.before])
+        else:
+            self.engine.clear()
+            self.engine.prefill(ids)
+            self.kept[cell.before] = self.engine.keep()
+
+    def seconds(self, cell):
+        self.begin(cell)
+        ids = self.ids(cell)[cell.before:]
+        time.sleep(PAUSE)
+        start = time.perf_counter()
+        if cell.prompt:
+            self.engine.prefill(ids)
+        else:
+            for token in ids:
+                self.engine.step(token)
+        return time.perf_counter() - start
+
+    def warm(self, cell):
+        """A short piece of the same work: it brings weights into memory and code into caches."""
+        self.seconds(Cell(cell.name, cell.model, 0, min(cell.prompt, 64), min(cell.steps, 2), cell.sessions))
+
+
+def serve(pipe, name, path, contexts, threads, seed, llama):
+    """Says None when it is ready (or what it lacks), then answers ("seconds" | "warm" | "limit", cell) and ("versions",)."""
+    if llama and name == "llama.cpp":
+        sys.path.insert(0, llama)
     try:
-        engine = ENGINES[name](path, context, threads)
+        worker = Worker(name, path, contexts, threads, seed)
+        pipe.send(None)
+        while (order := pipe.recv()) is not None:
+            place = worker if order[0] in ("seconds", "warm") else worker.engine
+            pipe.send(getattr(place, order[0])(*order[1:]))
+    except (EOFError, KeyboardInterrupt):
+        pass
     except Exception as error:                                   # it crosses a process border: every kind has to become text
         pipe.send(str(error) if isinstance(error, peers.Missing) else f"{type(error).__name__}: {error}")
-        return
-    pipe.send(None)
-    while (work := pipe.recv()) is not None:
-        before, pieces = work                                    # ids fed before the clock starts, then those that are timed
-        engine.clear()
-        if before:
-            engine.feed(before)
-        start = time.perf_counter()
-        for piece in pieces:
-            engine.feed(piece)
-        pipe.send(time.perf_counter() - start)
 
 
-def measure(path, names, options):
-    """{name: {"decode": [tokens a second, one a round], "prompt": [...]}} and what could not be measured."""
-    spawn, pipes, lacking = multiprocessing.get_context("spawn"), {}, []
-    context = max(options.prompt, options.depth + options.steps)
-    for name in names:
-        here, there = spawn.Pipe()
-        spawn.Process(target=serve, args=(there, name, path, context, options.threads), daemon=True).start()
+class Engine:
+    """The other end of serve."""
+
+    def __init__(self, name, path, cells, options):
+        spawn = multiprocessing.get_context("spawn")
+        self.name, self.trouble = name, None
+        self.pipe, there = spawn.Pipe()
+        contexts = {}
+        for cell in cells:
+            contexts[cell.sessions] = max(contexts.get(cell.sessions, 0), cell.context)
+        self.work = spawn.Process(target=serve, args=(there, name, path, contexts, options.threads, options.seed, options.llama), daemon=True)
+        self.work.start()
         there.close()
-        trouble = answer(here)
-        if trouble:
-            lacking.append(f"{name}: not measured: {trouble}")
-        else:
-            pipes[name] = here
-    rng = np.random.default_rng(0)
-    ids = rng.integers(1000, 200_000, context).tolist()          # ordinary tokens of every Gemma vocabulary
-    jobs = {"decode": (ids[:options.depth], [[t] for t in ids[options.depth:options.depth + options.steps]]),
-            "prompt": ([], [ids[:options.prompt]])}
-    tokens = {"decode": options.steps, "prompt": options.prompt}
-    speeds = {name: {job: [] for job in jobs} for name in pipes}
-    for turn in range(options.rounds + 1):                       # the first round only warms caches
-        for name in list(pipes)[::1 if turn % 2 else -1]:
-            for job, work in jobs.items():
-                time.sleep(PAUSE)
-                pipes[name].send(work)
-                seconds = answer(pipes[name])
-                if isinstance(seconds, str):
-                    sys.exit(f"{path.name}: {name} stopped in its {job}: {seconds}")
-                if turn:
-                    speeds[name][job].append(tokens[job] / seconds)
-    for pipe in pipes.values():
-        pipe.send(None)
-    return speeds, lacking
+        self.trouble = self.answer()
+
+    def answer(self):
+        try:
+            return self.pipe.recv()
+        except EOFError:
+            self.work.join()
+            return f"its process ended early, with code {self.work.exitcode}"
+
+    def ask(self, *order):
+        """The answer, or None with the reason in `trouble`."""
+        if self.trouble:
+            return None
+        try:
+            self.pipe.send(order)
+        except OSError:
+            pass                                                 # it has ended; answer() says so
+        found = self.answer()
+        if isinstance(found, str):
+            self.trouble = found
+            return None
+        return found
+
+    def stop(self):
+        try:
+            self.pipe.send(None)
+        except OSError:
+            pass
+        self.work.join(30)
+        if self.work.is_alive():
+            self.work.terminate()
+        self.pipe.close()
 
 
-def answer(pipe):
-    try:
-        return pipe.recv()
-    except EOFError:
-        return "its process ended early"
+class Table:
+    """What has been measured: speeds[cell name][engine] = tokens a second, one a round."""
+
+    def __init__(self):
+        self.speeds, self.limits, self.versions, self.said = {}, {}, {}, []
+
+    def add(self, cell, engine, seconds):
+        if seconds is not None:
+            tokens = (cell.prompt or cell.steps) * cell.sessions
+            self.speeds.setdefault(cell.name, {}).setdefault(engine, []).append(tokens / seconds)
+
+    def say(self, text):
+        if text not in self.said:
+            self.said.append(text)
+
+    def leave(self, engine, model):
+        """Before an engine goes: which version it was, or what it lacked."""
+        if engine.trouble:
+            self.say(f"{SIZES[model]}: {engine.name} not measured: {engine.trouble}")
+        elif (found := engine.ask("versions")) is not None:
+            self.versions[engine.name] = found
+
+    def take(self, cell, engine):
+        if engine.name == "gemloupe" and cell.name not in self.limits:
+            self.limits[cell.name] = engine.ask("limit", cell)
+        self.add(cell, engine.name, engine.ask("seconds", cell))
 
 
-def main():
+def rounds_of(cell, options):
+    return min(options.rounds, cell.rounds)
+
+
+def side_by_side(table, model, path, cells, names, options):
+    engines = [Engine(name, path, cells, options) for name in names]
+    for cell in cells:
+        for engine in engines:
+            engine.ask("warm", cell)
+        for turn in range(rounds_of(cell, options)):
+            for engine in engines[::1 if turn % 2 else -1]:
+                table.take(cell, engine)
+    for engine in engines:
+        table.leave(engine, model)
+        engine.stop()
+
+
+def one_at_a_time(table, model, path, cells, names, options):
+    lacking = set()
+    for turn in range(max(rounds_of(cell, options) for cell in cells)):
+        for name in names[::1 if turn % 2 else -1]:
+            if name in lacking:
+                continue
+            engine = Engine(name, path, cells, options)
+            for cell in cells:
+                if turn < rounds_of(cell, options):
+                    engine.ask("warm", cell)
+                    table.take(cell, engine)
+            table.leave(engine, model)
+            if engine.trouble:
+                lacking.add(name)
+            engine.stop()
+
+
+def fits(path, names):
+    """Whether the engines find room together: each may keep its own copy of the weights, Transformers one of 16 bits a weight."""
+    need = path.stat().st_size * (1 + sum(3.6 if name == "transformers" else 1 for name in names))
+    return need < 0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def middle(values, digits=4):
+    return f"{statistics.median(values):.{digits}g}" if values else "–"
+
+
+def ratios(ours, theirs):
+    return [a / b for a, b in zip(ours or [], theirs or [])]
+
+
+def lines(table, cells, names):
+    """The table as Markdown."""
+    others = [name for name in names if name != "gemloupe"]
+    head = ["model", "work", "gemloupe tok/s", *(x for name in others for x in (f"{name} tok/s", "ratio (rounds)")), "limit", "share"]
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * 2 + "---:|" * (len(head) - 2)
+    for cell in cells:
+        speeds = table.speeds.get(cell.name, {})
+        ours, limit = speeds.get("gemloupe"), table.limits.get(cell.name)
+        row = [SIZES[cell.model], str(cell), middle(ours)]
+        for name in others:
+            found = ratios(ours, speeds.get(name))
+            row += [middle(speeds.get(name)), f"{middle(found, 3)} ({min(found):.3g} … {max(found):.3g})" if found else "–"]
+        row += [f"{limit:.4g}" if limit else "–", f"{100 * statistics.median(ours) / limit:.0f} %" if ours and limit else "–"]
+        yield "| " + " | ".join(row) + " |"
+    many, one = (table.speeds.get(name, {}) for name in ("e2b-sessions", "e2b-decode"))
+    for name in names:
+        if many.get(name) and one.get(name):
+            yield f"{name}: {SESSIONS} sessions decode {statistics.median(many[name]) / statistics.median(one[name]):.2f} × as many tokens as one"
+
+
+def as_json(table, cells, options):
+    found = []
+    for cell in cells:
+        speeds = table.speeds.get(cell.name, {})
+        found.append({"cell": cell.name, "model": SIZES[cell.model], "work": str(cell), "limit": table.limits.get(cell.name),
+                      "tokens_per_second": speeds,
+                      "ratio": {name: statistics.median(ratios(speeds["gemloupe"], theirs)) for name, theirs in speeds.items()
+                                if name != "gemloupe" and speeds.get("gemloupe")}})
+    return {"cells": found, "rounds": options.rounds, "threads": options.threads, "isa": options.isa, "seed": options.seed,
+            "versions": table.versions, "notes": table.said, "load_average": os.getloadavg()}
+
+
+def file_of(model, given, cache):
+    """The path, or a Missing that says why there is none."""
+    if model in given:
+        path = Path(given[model])
+        if not path.is_file():
+            raise peers.Missing(f"no file {path}")
+        return path
+    if model == "270m":
+        return peers.default_model()
+    path, trouble = full_size.find(model, "q4_0", cache)
+    if trouble:
+        raise peers.Missing(trouble)
+    return path
+
+
+def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--cells", nargs="+", default=["*"], metavar="PATTERN", help="of " + ", ".join(cell.name for cell in CELLS))
+    parser.add_argument("--file", action="append", default=[], metavar="MODEL=FILE", help="a GGUF file for e2b, 26b or 270m")
+    parser.add_argument("--peers", nargs="*", default=["llama.cpp", "transformers"], choices=[name for name in ENGINES if name != "gemloupe"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt")
-    parser.add_argument("--steps", type=int, default=64, help="decode steps")
-    parser.add_argument("--depth", type=int, default=1, help="tokens in the cache before the first timed step")
-    options = parser.parse_args()
-    if min(options.rounds, options.threads, options.prompt, options.steps, options.depth) < 1:
+    parser.add_argument("--isa", choices=["avx2", "avx512", "amx"], help="for gemloupe and Transformers")
+    parser.add_argument("--llama", metavar="FOLDER", help="where the package llama_cpp is")
+    parser.add_argument("--apart", action="store_true", help="one engine in memory at a time, whatever would fit")
+    parser.add_argument("--seed", type=int, default=0, help="of the random ids")
+    parser.add_argument("--short", type=int, metavar="N", help="no number of tokens above N: tries the program, measures little")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args(arguments)
+    if min(options.rounds, options.threads, options.short or 1) < 1 or options.seed < 0:
         parser.error("every number must be at least 1")
-    try:
-        models = options.models or [peers.default_model()]
-    except peers.Missing as missing:
-        sys.exit(str(missing))
-    for path in models:
-        if not path.is_file():
-            sys.exit(f"no file {path}")
-
-    print(f"{options.rounds} rounds in turns, {options.threads} threads; decode: {options.steps} steps after {options.depth} "
-          f"tokens; prompt: {options.prompt} tokens; medians, ratio = gemloupe / llama.cpp (lowest … highest round)")
-    print(f"| {'file':32} | {'':6} | {'gemloupe tok/s':>14} | {'llama.cpp tok/s':>15} | {'ratio':>5} | {'rounds':>13} |")
-    print(f"|{'-' * 34}|{'-' * 8}|{'-' * 15}:|{'-' * 16}:|{'-' * 6}:|{'-' * 14}:|")
-    said = []
-    for path in models:
-        speeds, lacking = measure(path, list(ENGINES), options)
-        said += [line for line in lacking if line not in said]
-        for job in ("decode", "prompt"):
-            ours, theirs = (speeds.get(name, {}).get(job) for name in ENGINES)
-            ratios = [a / b for a, b in zip(ours, theirs)] if ours and theirs else []
-            print(f"| {path.name[:32]:32} | {job:6} | {middle(ours):>14} | {middle(theirs):>15} | {middle(ratios, 2):>5} | "
-                  + (f"{f'{min(ratios):.2f} … {max(ratios):.2f}':>13}" if ratios else f"{'–':>13}") + " |", flush=True)
-    print(*said, sep="\n")
+    unknown = [text for text in options.file if text.split("=")[0] not in SIZES or "=" not in text]
+    if unknown:
+        parser.error(f"--file {unknown[0]}: expected MODEL=FILE with MODEL one of {', '.join(SIZES)}")
+    options.file = dict(text.split("=", 1) for text in options.file)
+    options.chosen = [cell.cut(options.short) if options.short else cell for cell in CELLS
+                      if any(fnmatch(cell.name, pattern) for pattern in options.cells)]
+    if not options.chosen:
+        parser.error(f"--cells {' '.join(options.cells)}: no such cell; there are {', '.join(cell.name for cell in CELLS)}")
+    return options
 
 
-def middle(values, digits=1):
-    return f"{statistics.median(values):.{digits}f}" if values else "–"
+def main(arguments=None):
+    options = options_of(arguments)
+    if options.isa:                                              # before the engines' processes begin
+        os.environ["GEMLOUPE_ISA"] = options.isa
+        os.environ["ATEN_CPU_CAPABILITY"] = "avx2" if options.isa == "avx2" else "avx512"
+        os.environ["ONEDNN_MAX_CPU_ISA"] = {"avx2": "AVX2", "avx512": "AVX512_CORE_BF16", "amx": "DEFAULT"}[options.isa]
+    names, table, cells = ["gemloupe", *options.peers], Table(), options.chosen
+    for model in dict.fromkeys(cell.model for cell in cells):
+        try:
+            path = file_of(model, options.file, full_size.ROOT / ".cache")
+        except peers.Missing as missing:
+            table.say(f"{SIZES[model]}: not measured: {missing}")
+            continue
+        chosen = sorted((cell for cell in cells if cell.model == model), key=lambda cell: cell.sessions)
+        apart = options.apart or not fits(path, names)
+        if apart:
+            table.say(f"{SIZES[model]}: the engines were in memory one at a time, each started anew for every round")
+        print(f"{SIZES[model]}: {', '.join(cell.name for cell in chosen)} …", file=sys.stderr, flush=True)
+        (one_at_a_time if apart else side_by_side)(table, model, path, chosen, names, options)
+        if options.json:                                         # after each model: a run that is cut off has measured something
+            options.json.write_text(json.dumps(as_json(table, cells, options), indent=1) + "\n", encoding="utf-8")
+    print(f"{options.rounds} rounds in turns, {options.threads} threads, random ids; medians, ratio = gemloupe / peer (lowest … highest round)\n")
+    print(*lines(table, cells, names), sep="\n")
+    print(*table.said, sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-// attention/VARIANT/MODEL.LAYER/ROWS/KEYS: the last ROWS of KEYS positions, float16 cache.
+// attention/ARITHMETIC.VARIANT/MODEL.LAYER/ROWS/KEYS: the last ROWS of KEYS positions, float16 cache.
 //
 // Rates count what a row sees: two multiply-adds a query head, key and column; the bytes of the keys and values of all rows
 // read once.
-#include "kernels/attention/attention.h"
-
 #include "benchmarks/rows.h"
+#include "kernels/attention/attention.h"
+#include "kernels/attention/bf16.h"
 #include "kernels/common/half.h"
 
 namespace gemloupe {
@@ -21,7 +21,7 @@ constexpr Layer kLayers[] = {{"270M.sliding", 4, 1, 256, 512},
                              {"12B.sliding", 16, 8, 256, 1024},
                              {"26B.full", 16, 2, 512, 0}};
 
-void rows_and_keys(benchmark::State& state, const Variant<Attention>& variant, const Layer& layer) {
+void rows_and_keys(benchmark::State& state, const Variant<Attention>& variant, Attention* reference, const Layer& layer) {
   const int64_t rows = state.range(0), keys = state.range(1), width = int64_t{layer.kv_heads} * layer.head_dim;
   Rows q(rows, int64_t{layer.heads} * layer.head_dim, 1, 2.0f / std::sqrt(static_cast<float>(layer.head_dim)));
   Rows some(1024, width, 2), y(rows, q.cols, 3), expected(rows, q.cols, 4);
@@ -37,7 +37,7 @@ void rows_and_keys(benchmark::State& state, const Variant<Attention>& variant, c
   };
   run(variant.run, 0, rows, y);
   const int64_t checked = rows - 1;  // the last row alone: the reference is too slow for all, and a row's bits are its own
-  run(reference::attention, checked, 1, expected);
+  run(reference, checked, 1, expected);
   if (std::memcmp(y.view().row(checked), expected.view().row(checked), q.cols * sizeof(float)))
     return state.SkipWithError("disagrees with the reference");
   double seen = 0;
@@ -54,14 +54,24 @@ void rows_and_keys(benchmark::State& state, const Variant<Attention>& variant, c
 }  // namespace
 
 void register_all() {
-  for (const auto& variant : attention.runnable())
-    for (const Layer& layer : kLayers) {
-      const std::string name = std::string("attention/") + variant.name + "/" + layer.name;
-      auto* b = benchmark::RegisterBenchmark(name.c_str(), rows_and_keys, variant, layer)->UseRealTime();
-      b->Args({1, 512})->Args({1, 8192});
-      if (!layer.window) b->Args({1, 32768});
-      if (variant.needs > Isa::reference) b->Args({8, 8192})->Args({512, 512})->Args({512, 8192});
-    }
+  const auto add = [](const char* arithmetic, const Kernel<Attention>& kernel, bool decodes) {
+    Attention* const reference = kernel.runnable().front().run;
+    for (const auto& variant : kernel.runnable())
+      for (const Layer& layer : kLayers) {
+        if (variant.needs == Isa::reference) continue;
+        if (extent != Extent::all && std::strcmp(layer.name, "E2B.full") && variant.run != kernel.runnable().back().run) continue;
+        if (extent == Extent::quick && std::strcmp(layer.name, "E2B.full")) continue;
+        const std::string name = std::string("attention/") + arithmetic + "." + variant.name + "/" + layer.name;
+        auto* b = benchmark::RegisterBenchmark(name.c_str(), rows_and_keys, variant, reference, layer);
+        b->UseRealTime()->MinTime(0.05);
+        if (decodes) b->Args({1, 512})->Args({1, 8192})->Args({8, 8192});
+        if (decodes && !layer.window) b->Args({1, 2048})->Args({1, 32768});
+        b->Args({512, 512});
+        if (variant.run == kernel.runnable().back().run) b->Args({512, 8192});
+      }
+  };
+  add("exact", attention, true);
+  add("bf16", attention_bf16, false);
 }
 
 }  // namespace gemloupe

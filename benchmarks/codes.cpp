@@ -1,16 +1,14 @@
 // How fast blocks decode to codes: packed bytes and weights a second, for each variant this machine can run, in cache and from
 // memory. A variant that disagrees with the reference is not timed.
-#include <benchmark/benchmark.h>
-
 #include <cstring>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "benchmarks/main.h"
 #include "kernels/codes/codes.h"
 
-using namespace gemloupe;
-
+namespace gemloupe {
 namespace {
 
 constexpr int64_t kCols = 4096;
@@ -52,7 +50,9 @@ void time_decode(benchmark::State& state, const Subject& subject, DecodeCodes* r
   state.SetItemsProcessed(state.iterations() * rows * kCols);
 }
 
-void add_all() {
+}  // namespace
+
+void register_all() {
   static std::vector<Subject> subjects;
   int count;
   const PackedType* types = packed_types(count);
@@ -67,18 +67,13 @@ void add_all() {
   for (const Subject& subject : subjects)
     for (const auto& variant : subject.decode->runnable())
       for (int64_t rows : {1, 20000}) {
+        if (rows > 1 && extent != Extent::all) break;
         DecodeCodes* run = variant.run;
         benchmark::RegisterBenchmark(
-            (subject.name + "/" + variant.name + (rows == 1 ? "/cache" : "/memory")).c_str(),
-            [&subject, run, rows](benchmark::State& state) { time_decode(state, subject, run, rows); });
+            ("codes/" + subject.name + "/" + variant.name + (rows == 1 ? "/cache" : "/memory")).c_str(),
+            [&subject, run, rows](benchmark::State& state) { time_decode(state, subject, run, rows); })->MinTime(0.03);
         if (rows == 1 && variant.needs == Isa::reference) break;  // far from the memory's speed
       }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  add_all();  // not before main: the kernels are static objects
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-}
+}  // namespace gemloupe

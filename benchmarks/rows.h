@@ -1,22 +1,17 @@
-// Random rows for the benchmarks of the small kernels, the loop they share (check, then time) and their main: each of them
-// defines register_all().
+// Random rows for the benchmarks of the small kernels, and the loop they share: check, then time.
 #pragma once
 
-#include <benchmark/benchmark.h>
-
-#include <chrono>
 #include <cstring>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "benchmarks/main.h"
 #include "benchmarks/roof.h"
 #include "kernels/common/kernel.h"
 #include "kernels/common/matrix.h"
 
 namespace gemloupe {
-
-void register_all();
 
 struct Rows {
   int64_t rows, cols;
@@ -36,12 +31,7 @@ struct Rows {
 //   bytes/s   read and written      op/s   a multiply-add being two, and its share of the measured fma roof
 template <class Work>
 void time(benchmark::State& state, Isa needs, double bytes, double operations, Work&& work) {
-  double best = 1e30;
-  for (auto _ : state) {
-    const auto begin = std::chrono::steady_clock::now();
-    work();
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-  }
+  const double best = best_seconds(state, [&](int64_t) { work(); });
   state.counters["best_us"] = best * 1e6;
   state.counters["bytes/s"] = bytes / best;
   if (bytes > double{1 << 28}) state.counters["of_dram"] = bytes / best / roof::dram();
@@ -64,16 +54,8 @@ void register_rows(const std::string& room, const Kernel<Fn>& kernel, int stream
           call(variant.run, x.view(), z.view(), y.view());
           if (!y.same_bits(expected)) return state.SkipWithError("disagrees with the reference");
           time(state, variant.needs, 4.0 * streams * rows * cols, 0, [&] { call(variant.run, x.view(), z.view(), y.view()); });
-        })->UseRealTime();
+        })->UseRealTime()->MinTime(0.05);
       }
 }
 
 }  // namespace gemloupe
-
-// Registered here and not by static objects, since the kernels' tables are static objects themselves.
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  gemloupe::register_all();
-  benchmark::RunSpecifiedBenchmarks();
-}

@@ -19,13 +19,13 @@ import compressors
 import numpy as np
 import torch
 import torch.nn.functional as F
-from architecture import BOS
+from architecture import BOS, UNK
 from data import books, encode
 from forward import balance, forward
 from tokenizers import Tokenizer
 from transformers import Gemma4ForCausalLM
 
-CONTEXT, STRIDE, ROWS = 256, 192, 16
+CONTEXT, STRIDE, ROWS = 512, 384, 16
 PROMPTS = ("It was a dark night, and", "\"My dear sir,\" said", "The ship had been at sea for")
 KINDS = ("beginning of a word", "rest of a word", "capitalised word", "number", "punctuation", "newline", "byte")
 
@@ -44,6 +44,46 @@ def kind_of(piece: str) -> int:
     return 2 if plain[0].isupper() else 0 if piece[0] == "\u2581" else 1
 
 
+def kinds_of_vocabulary(tokenizer: Tokenizer) -> torch.Tensor:
+    """Of every token its number in KINDS."""
+    pieces = {i: piece for piece, i in tokenizer.get_vocab().items()}
+    return torch.tensor([kind_of(pieces[i]) for i in range(len(pieces))])
+
+
+class Routing:
+    """Counts which experts the tokens of each kind chose, layer by layer."""
+
+    def __init__(self, config, kinds: torch.Tensor):
+        self.kinds, self.slots = kinds, config.top_k_experts
+        self.chosen = torch.zeros(config.num_hidden_layers, len(KINDS), config.num_experts)
+        self.tokens = torch.zeros(len(KINDS))
+        self.even = []
+
+    def add(self, ids: torch.Tensor, routes: list) -> None:
+        """ids: what went in; routes: what forward() gave. Control tokens are of no kind."""
+        written = ids.flatten() > UNK
+        kind = self.kinds[ids.flatten()[written]]
+        self.tokens += torch.bincount(kind, minlength=len(KINDS))
+        for layer, (chosen, _, _) in enumerate(routes):
+            where = kind[:, None].expand(-1, self.slots), chosen[written]
+            self.chosen[layer].index_put_(where, torch.ones(1), accumulate=True)
+        self.even.append(balance(routes, self.slots)[0])
+
+    def found(self) -> dict:
+        """Loads, what a choice tells about the kind, and of each kind's choices every expert's share."""
+        def plain(x: torch.Tensor) -> list:
+            return [plain(row) for row in x] if x.dim() else round(x.item(), 4)
+
+        joint = self.chosen / self.chosen.sum((1, 2), keepdim=True)
+        load = joint.sum(1)
+        # Mutual information of kind and expert: 0 were the choice blind to what the token is.
+        apart = load[:, None] * joint.sum(2, keepdim=True)
+        told = (joint * (joint / apart.clamp(min=1e-12)).clamp(min=1e-12).log2()).sum((1, 2))
+        return dict(kinds=KINDS, tokens_of_kind=self.tokens.int().tolist(), least_load=plain(load.min()), most_load=plain(load.max()),
+                    switch_loss=plain(torch.stack(self.even).mean(0)), bits_about_kind=plain(told), load=plain(load),
+                    share_by_kind=plain(self.chosen / self.tokens[None, :, None].clamp(min=1) / self.slots))
+
+
 def windows(ids: list[int], context: int, stride: int):
     """([<bos>, tokens], how many of the window's first tokens were scored before) until every token has been scored."""
     begin, scored = 0, 0
@@ -57,12 +97,7 @@ def windows(ids: list[int], context: int, stride: int):
 @torch.no_grad()
 def measure(model: Gemma4ForCausalLM, tokenizer: Tokenizer, fraction: float, context: int, stride: int) -> dict:
     """Bits a byte over the books, and what the routers did with each kind of token."""
-    pieces = {i: piece for piece, i in tokenizer.get_vocab().items()}
-    kinds = torch.tensor([kind_of(pieces[i]) for i in range(len(pieces))])
-    layers, experts = model.config.num_hidden_layers, model.config.num_experts or 0
-    routed = torch.zeros(layers, len(KINDS), experts)
-    counted = torch.zeros(len(KINDS))
-    even = []
+    routing = Routing(model.config, kinds_of_vocabulary(tokenizer)) if model.config.enable_moe_block else None
     per_book, nats, scored, size, text_of_all = {}, 0.0, 0, 0, []
     for title, text in books("valid"):
         text = text[:int(len(text) * fraction)]
@@ -79,12 +114,8 @@ def measure(model: Gemma4ForCausalLM, tokenizer: Tokenizer, fraction: float, con
                 wanted = torch.arange(batch.shape[1] - 1) >= torch.tensor([[skip] for _, skip in group[start:start + ROWS]])
                 here += entropy[wanted].double().sum().item()
                 scored += int(wanted.sum())
-                if routes:
-                    kind = kinds[batch[:, :-1].flatten()]
-                    counted += torch.bincount(kind, minlength=len(KINDS))
-                    for layer, (chosen, _, _) in enumerate(routes):
-                        routed[layer].index_put_((kind[:, None].expand_as(chosen), chosen), torch.ones(1), accumulate=True)
-                    even.append(balance(routes, model.config.top_k_experts)[0])
+                if routing:
+                    routing.add(batch[:, :-1], routes)
         bytes_here = len(text.encode())
         per_book[title] = round(here / np.log(2) / bytes_here, 4)
         nats, size = nats + here, size + bytes_here
@@ -92,18 +123,8 @@ def measure(model: Gemma4ForCausalLM, tokenizer: Tokenizer, fraction: float, con
     found = dict(bits_per_byte=round(nats / np.log(2) / size, 4), nats_per_token=round(nats / scored, 4), tokens=scored, bytes=size,
                  context=context, stride=stride, fraction=fraction, books=per_book,
                  compressors={k: round(v, 4) for k, v in compressors.bits_per_byte("".join(text_of_all).encode()).items()})
-    if experts:
-        share = routed / counted[None, :, None].clamp(min=1) / model.config.top_k_experts  # of a kind's choices
-        load = routed.sum(1) / routed.sum((1, 2))[:, None]
-        # Mutual information of kind and expert: 0 were the choice blind to what the token is.
-        joint = routed / routed.sum((1, 2), keepdim=True)
-        apart = joint.sum(1, keepdim=True) * joint.sum(2, keepdim=True)
-        told = (joint * (joint / apart.clamp(min=1e-12)).clamp(min=1e-12).log2()).sum((1, 2))
-        found["routing"] = dict(
-            kinds=KINDS, tokens_of_kind=counted.int().tolist(), least_load=round(load.min().item(), 4),
-            most_load=round(load.max().item(), 4), switch_loss=[round(x, 4) for x in torch.stack(even).mean(0).tolist()],
-            bits_about_kind=[round(x, 4) for x in told.tolist()], load=[[round(x, 4) for x in row] for row in load.tolist()],
-            share_by_kind=[[[round(x, 4) for x in row] for row in layer] for layer in share.tolist()])
+    if routing:
+        found["routing"] = routing.found()
     return found
 
 

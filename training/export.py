@@ -1,7 +1,7 @@
 """Makes the folder that ships: python/gemloupe/models/NAME, from what train.py saved.
 
     python training/export.py gem-mini                    weights, tokenizer, evaluation, card, picture, checksums
-    python training/export.py gem-mini --card             samples, card, picture and checksums again; figures as in training/runs
+    python training/export.py gem-mini --card             card, picture and checksums again, from training/runs
 
 An ordinary Hugging Face folder: config.json, model.safetensors in bfloat16, tokenizer.json, tokenizer_config.json,
 generation_config.json, README.md and SHA256SUMS. What is measured is the exported, rounded model.
@@ -10,14 +10,14 @@ generation_config.json, README.md and SHA256SUMS. What is measured is the export
 import argparse
 import hashlib
 import json
-import math
 import shutil
 from pathlib import Path
 
 import torch
 from architecture import BOS, EOS, MODELS, PAD, fresh, parameter_counts
 from data import ROOT, WORK, tokens
-from evaluate import KINDS, PROMPTS, STRIDE, load, measure, sample
+from evaluate import PROMPTS, load, measure, sample
+from pictures import routing_map
 from tokenizer import tokenizer_path
 
 RUNS = ROOT / "training" / "runs"
@@ -59,30 +59,6 @@ def save_curve(name: str, source: Path, steps: int) -> list[dict]:
     return lines
 
 
-def picture(routing: dict) -> str:
-    """SVG: for every layer a map of kinds of token by experts; the darker, the more of the kind's choices go to the expert."""
-    cell, left, top, gap = 20, 170, 44, 26
-    layers, experts = len(routing["load"]), len(routing["load"][0])
-    rows = [kind for kind, tokens in zip(range(len(KINDS)), routing["tokens_of_kind"]) if tokens]
-    height = top + layers * (len(rows) * cell + gap)
-    width = left + experts * cell + 16
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
-           f'<rect width="{width}" height="{height}" fill="white"/>',
-           f'<text x="{left}" y="18">experts; white: never chosen by this kind of token,</text>',
-           f'<text x="{left}" y="34">black: a third of its choices and more</text>']
-    for layer in range(layers):
-        y0 = top + layer * (len(rows) * cell + gap)
-        out.append(f'<text x="6" y="{y0 + 14}" font-weight="bold">layer {layer}</text>')
-        for row, kind in enumerate(rows):
-            y = y0 + row * cell + (gap - 8)
-            out.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{KINDS[kind]}</text>')
-            for expert, share in enumerate(routing["share_by_kind"][layer][kind]):
-                shade = round(255 * (1 - math.sqrt(min(1, 3 * share))))
-                out.append(f'<rect x="{left + expert * cell}" y="{y}" width="{cell - 1}" height="{cell - 1}" '
-                           f'fill="rgb({shade},{shade},{shade})" stroke="#ccc" stroke-width="0.5"/>')
-    return "\n".join([*out, "</svg>", ""])
-
-
 def curve_table(lines: list[dict]) -> str:
     """Some ten rows of the curve."""
     chosen = [line for line in lines if "valid" in line]
@@ -97,13 +73,24 @@ def card(name: str, found: dict) -> str:
     counts, beaten, training = found["parameters"], found["compressors"], found["training"]
     what = ("16 experts, two of them for each token, beside a dense MLP" if "routing" in found else
             "no experts: its MLP is wider by what two experts compute, so a token costs as many multiplications")
+    windows = f"{training['length']} tokens"
+    if training["annealed_length"] != training["length"]:
+        windows += f", of {training['annealed_length']} in the last {training['anneal']} steps"
     part = "" if found["fraction"] == 1 else f": the first {found['fraction']:.0%} of each book"
     more = json.loads((RUNS / "compressors.json").read_text()) if (RUNS / "compressors.json").exists() else {}
     primed = "".join(f"| {key.replace('after', 'context model that has read')} of the training books |".replace("order 5", "the same order-5")
                      + f" {bits:.3f} |\n" for key, bits in more.items() if "after" in key)
     beside, other = "", RUNS / f"{twin}.json"
-    if other.exists() and (theirs := json.loads(other.read_text(encoding="utf-8")))["fraction"] == found["fraction"]:
-        beside = f"The twin, {twin}, needs {theirs['bits_per_byte']:.3f} after {theirs['training']['steps']:,} steps.\n"
+    theirs = json.loads(other.read_text(encoding="utf-8")) if other.exists() else found
+    same = all(theirs[key] == found[key] for key in ("fraction", "context", "stride"))
+    if theirs is not found and same and theirs["training"]["tokens"] == training["tokens"]:
+        here, there = found["bits_per_byte"], theirs["bits_per_byte"]
+        beside = f"The twin, {twin}, needs {there:.4f} after as many steps over the same tokens, this model {here:.4f}.\n"
+        if abs(there - here) < 0.01:
+            beside += """So far the experts' parameters neither help nor hurt: each expert has seen an eighth of few tokens.
+What they are worth after longer training these two do not tell.
+"""
+    shared = {2: "two", 3: "three"}[MODELS[name]["num_kv_shared_layers"]]
     table = "\n".join(f"| {title} | {bits:.3f} |" for title, bits in found["books"].items())
     text = f"""---
 license: apache-2.0
@@ -115,7 +102,7 @@ pipeline_tag: text-generation
 # {name}
 
 A small language model with every part of the Gemma 4 text architecture, trained from nothing, so that one can look into something that
-has learned: per-layer embeddings (width 16), sliding layers (window 128) and full layers, the last two layers reading earlier
+has learned: per-layer embeddings (width 16), sliding layers (window 128) and full layers, the last {shared} layers reading earlier
 layers' caches, keys that serve as values in full layers, layer scalars, a soft cap of 30, and
 {what}.
 
@@ -156,7 +143,7 @@ Data: 178 English books by 54 authors, public domain (first published by 1925), 
 was trained on the same 178 books: BPE with byte fallback, 2048 pieces. No evaluation data was read.
 
 Recipe (training/train.py): {training['steps']:,} steps of {training['tokens'] // training['steps']:,} tokens, {training['tokens']:,} tokens in all,
-{training['epochs']:.2f} passes over the books; windows of {training['length']} tokens; Muon for matrices, AdamW for the rest, a warm-up of 60
+{training['epochs']:.2f} passes over the books; windows of {windows}; Muon for matrices, AdamW for the rest, a warm-up of 60
 steps, a constant rate, and a linear fall to zero over the last {training['anneal']} steps; multiplications in bfloat16, everything else in
 float32{'; Switch load-balancing loss 0.01 and z-loss 0.001' if 'routing' in found else ''}. On {training['device']}.
 
@@ -181,13 +168,14 @@ Temperature 0.7, not chosen among several:
 
 ## Limits
 
-It writes old-fashioned English that keeps its grammar for a clause or two and means nothing; it knows no facts, follows no
-instructions and has no chat format. It learned windows of {training['length']} tokens, though its positions reach 512. It repeats the
-attitudes of books of the nineteenth century.
+It writes old-fashioned English, mostly in whole sentences whose words fit their neighbours; what a sentence says does not follow from
+the one before and often means nothing, and some words are no words. It knows no facts, follows no instructions and has no chat format.
+It repeats the attitudes of books of the nineteenth century.
 
 ## Licence
 
-Apache-2.0, like gemloupe. SHA256SUMS holds the files' checksums.
+Apache-2.0, like gemloupe: weights, vocabulary and card are the gemloupe authors' own, made from random numbers and texts in the public
+domain. SHA256SUMS holds the files' checksums.
 """
     return text
 
@@ -197,7 +185,7 @@ def main() -> None:
     parser.add_argument("name", choices=MODELS)
     parser.add_argument("--card", action="store_true", help="measure nothing again")
     parser.add_argument("--fraction", type=float, default=1.0, help="of each validation book that is measured")
-    parser.add_argument("--stride", type=int, default=STRIDE)
+    parser.add_argument("--stride", type=int, help="tokens that each window scores; three quarters of it unless told")
     parser.add_argument("--state", help="annealed.pt or state.pt; else the first of them that is there")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -206,24 +194,25 @@ def main() -> None:
     if not args.card:
         work = WORK / args.name
         path = work / args.state if args.state else next(work / f for f in ("annealed.pt", "state.pt") if (work / f).exists())
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state, constant = (torch.load(p, map_location="cpu", weights_only=True) for p in (path, work / "state.pt"))
         save_weights(args.name, state, folder)
         curve = save_curve(args.name, work / "curve.jsonl", state["step"])
         model, tokenizer = load(folder)
-        found = measure(model, tokenizer, args.fraction, state["arguments"]["length"], args.stride)
         asked = state["arguments"]
+        found = measure(model, tokenizer, args.fraction, asked["length"], args.stride or asked["length"] * 3 // 4)
         last = max((line for line in curve if "tokens" in line), key=lambda line: line["step"])
         read = last["tokens"] * state["step"] // last["step"]
         found |= dict(
             parameters=parameter_counts(model),
-            training=dict(steps=state["step"], tokens=read, epochs=round(read / len(tokens("train")), 3), length=asked["length"],
-                          anneal=asked["anneal"], device="one processor core" if asked["device"] == "cpu" else "a GPU"),
-            curve=[dict(step=line["step"], valid=line["valid"]) for line in curve if "valid" in line])
+            training=dict(steps=state["step"], tokens=read, epochs=round(read / len(tokens("train")), 3),
+                          length=constant["arguments"]["length"], annealed_length=asked["length"], anneal=asked["anneal"],
+                          device="one processor core" if asked["device"] == "cpu" else "a GPU"),
+            curve=[dict(step=line["step"], valid=line["valid"]) for line in curve if "valid" in line],
+            samples=[sample(model, tokenizer, prompt, seed=i) for i, prompt in enumerate(PROMPTS)])
         measured.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
     found = json.loads(measured.read_text(encoding="utf-8"))
-    found["samples"] = [sample(*load(folder), prompt, seed=i) for i, prompt in enumerate(PROMPTS)]
     if "routing" in found:
-        (folder / "routing.svg").write_text(picture(found["routing"]))
+        (folder / "routing.svg").write_text(routing_map(found["routing"]))
     (folder / "README.md").write_text(card(args.name, found), encoding="utf-8")
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.iterdir())
             if path.name != "SHA256SUMS"]

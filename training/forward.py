@@ -29,80 +29,92 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
-def slices(counts: Tensor) -> list[tuple[int, int, int]]:
-    ends = counts.cumsum(0).tolist()
+WHOLE = 64  # rows: matrices of few different heights, since oneDNN compiles a kernel for each height it meets
+
+
+def slices(ends: Tensor) -> list[tuple[int, int, int]]:
+    ends = ends.tolist()
     return [(e, begin, end) for e, (begin, end) in enumerate(zip([0, *ends], ends)) if end > begin]
 
 
-# y[t] = sum over slots of weight[t, slot] * down[e] (gelu(gate) * up), e = chosen[t, slot]. Also returns what backward needs:
-# the order that sorts (token, slot) by expert, its inverse, each expert's count, the sorted inputs and their gate and up.
-@torch.library.custom_op("gem_mini::experts", mutates_args=())
+def grouped(x: Tensor, place: Tensor, slots: int, experts: int) -> Tensor:
+    """Each row of x in its slots' places; zeros between them."""
+    rows = x.new_zeros(len(place) + WHOLE * experts, x.shape[1])
+    return rows.index_copy_(0, place, x.repeat_interleave(slots, 0))
+
+
+# y[t] = sum over slots of weight[t, slot] * down[e] (gelu(gate) * up), e = chosen[t, slot]. The (token, slot) pairs of an expert
+# lie together, rounded up to whole WHOLEs. Also returns what backward needs: each pair's place, where each expert's rows end,
+# and at their places the inputs, their gate and up, and the weights.
+@torch.library.custom_op("gem_mini::mixture", mutates_args=())
 def experts(x: Tensor, chosen: Tensor, weights: Tensor, gate_up: Tensor, down: Tensor) -> tuple[
         Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     slots = chosen.shape[1]
     order = chosen.flatten().argsort(stable=True)
-    inverse = torch.empty_like(order)
-    inverse[order] = torch.arange(len(order), device=order.device)
     counts = torch.bincount(chosen.flatten(), minlength=len(gate_up))
-    rows = x.index_select(0, order // slots)
+    whole = (counts + WHOLE - 1) // WHOLE * WHOLE
+    ends = whole.cumsum(0)
+    before = (ends - whole) - (counts.cumsum(0) - counts)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device) + before.repeat_interleave(counts)
+    rows = grouped(x, place, slots, len(gate_up))
+    weight = rows.new_zeros(len(rows), 1).index_copy_(0, place, weights.reshape(-1, 1).to(x.dtype))
     hidden = rows.new_empty(len(rows), gate_up.shape[1])
     out = torch.empty_like(rows)
-    parts = slices(counts)
+    parts = slices(ends)
     for e, begin, end in parts:
         torch.mm(rows[begin:end], gate_up[e].T, out=hidden[begin:end])
     gate, up = hidden.chunk(2, 1)
-    act = gelu(gate) * up * weights.flatten()[order, None].to(x.dtype)
+    act = gelu(gate) * up * weight
     for e, begin, end in parts:
         torch.mm(act[begin:end], down[e].T, out=out[begin:end])
-    y = out.index_select(0, inverse).view(len(x), slots, -1).sum(1)
-    return y, order, inverse, counts, rows, hidden
+    y = out.index_select(0, place).view(len(x), slots, -1).sum(1)
+    return y, place, ends, rows, hidden, weight
 
 
 @experts.register_fake
 def _(x, chosen, weights, gate_up, down):
-    pairs = chosen.numel()
-    index = chosen.new_empty(pairs)
-    return (torch.empty_like(x), index, torch.empty_like(index), chosen.new_empty(len(gate_up)), x.new_empty(pairs, x.shape[1]),
-            x.new_empty(pairs, gate_up.shape[1]))
+    rows = chosen.numel() + WHOLE * len(gate_up)
+    return (torch.empty_like(x), chosen.new_empty(chosen.numel()), chosen.new_empty(len(gate_up)), x.new_empty(rows, x.shape[1]),
+            x.new_empty(rows, gate_up.shape[1]), x.new_empty(rows, 1))
 
 
-@torch.library.custom_op("gem_mini::experts_backward", mutates_args=())
-def experts_backward(dy: Tensor, order: Tensor, inverse: Tensor, counts: Tensor, rows: Tensor, hidden: Tensor, weights: Tensor,
-                     gate_up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    slots = weights.shape[1]
-    dout = dy.index_select(0, order // slots)
+@torch.library.custom_op("gem_mini::mixture_backward", mutates_args=())
+def experts_backward(dy: Tensor, place: Tensor, ends: Tensor, rows: Tensor, hidden: Tensor, weight: Tensor, gate_up: Tensor,
+                     down: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    slots = len(place) // len(dy)
+    dout = grouped(dy, place, slots, len(gate_up))
     gate, up = hidden.chunk(2, 1)
     opened = gelu(gate)
     act = opened * up
-    weight = weights.flatten()[order, None].to(rows.dtype)
     weighed = act * weight
     dact = torch.empty_like(act)
     drows = torch.empty_like(rows)
     dgate_up, ddown = torch.zeros_like(gate_up), torch.zeros_like(down)
-    parts = slices(counts)
+    parts = slices(ends)
     for e, begin, end in parts:
         torch.mm(dout[begin:end], down[e], out=dact[begin:end])
         torch.mm(dout[begin:end].T, weighed[begin:end], out=ddown[e])
-    dweights = (dact.float() * act.float()).sum(1)[inverse].view_as(weights)
+    dweights = (dact.float() * act.float()).sum(1)[place].view(len(dy), slots)
     dact = dact * weight
     dgate = torch.ops.aten.gelu_backward(dact * up, gate, approximate="tanh")
     dhidden = torch.cat([dgate, dact * opened], 1)
     for e, begin, end in parts:
         torch.mm(dhidden[begin:end], gate_up[e], out=drows[begin:end])
         torch.mm(dhidden[begin:end].T, rows[begin:end], out=dgate_up[e])
-    dx = drows.index_select(0, inverse).view(len(dy), slots, -1).sum(1)
+    dx = drows.index_select(0, place).view(len(dy), slots, -1).sum(1)
     return dx, dweights, dgate_up, ddown
 
 
 @experts_backward.register_fake
-def _(dy, order, inverse, counts, rows, hidden, weights, gate_up, down):
-    return torch.empty_like(dy), torch.empty_like(weights), torch.empty_like(gate_up), torch.empty_like(down)
+def _(dy, place, ends, rows, hidden, weight, gate_up, down):
+    dweights = dy.new_empty(len(dy), len(place) // len(dy), dtype=torch.float32)
+    return torch.empty_like(dy), dweights, torch.empty_like(gate_up), torch.empty_like(down)
 
 
 def keep_for_backward(ctx, inputs, output):
-    _, _, weights, gate_up, down = inputs
-    _, order, inverse, counts, rows, hidden = output
-    ctx.save_for_backward(order, inverse, counts, rows, hidden, weights, gate_up, down)
+    _, _, _, gate_up, down = inputs
+    ctx.save_for_backward(*output[1:], gate_up, down)
 
 
 def backward(ctx, dy, *_):

@@ -31,6 +31,7 @@ from optimizer import Optimizer
 RATES = dict(muon=0.02, table=3e-3, router=3e-3, vector=3e-3)
 SWITCH, SQUARE, BIAS = 0.01, 0.001, 0.001
 WARMUP = 60
+VALIDATION = dict(rows=16, length=256, seed=1, step=0)  # the same windows whatever is trained on
 VALIDATION_BATCHES = 4
 
 
@@ -110,14 +111,14 @@ class Training:
         self.optimizer.step(scale)
         return {key: value.detach() for key, value in record.items()}
 
+    @torch.no_grad()
     def validation(self, stream) -> dict:
         """Of the same few batches of the validation text: mean nats a token, and the experts' shares. evaluate.py reads all of it."""
-        source = batches(stream, self.rows, self.args.length, 1, 0)
-        # With gradients, though none is asked for: without them all would be compiled a second time.
-        found = [self.loss(torch.from_numpy(next(source)).to(self.args.device)) for _ in range(VALIDATION_BATCHES)]
+        source = batches(stream, **VALIDATION)
+        found = [self.losses(torch.from_numpy(next(source)).to(self.args.device)) for _ in range(VALIDATION_BATCHES)]
         record = dict(valid=sum(entropy.item() for entropy, *_ in found) / len(found))
         if len(found[0]) > 1:
-            shares = sum(shares.detach() for *_, shares in found) / len(found)
+            shares = sum(shares for *_, shares in found) / len(found)
             record["shares"] = [[round(x, 4) for x in layer] for layer in shares.tolist()]
         return record
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "csrc/core/error.h"
 #include "csrc/formats/rows.h"
@@ -151,26 +152,47 @@ class FloatFormat : public Format, public std::enable_shared_from_this<FloatForm
     });
   }
 
-  void matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y) const override {
+  void matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y, Arithmetic arithmetic) const override {
     if constexpr (requires { Type::matmul(x, Matrix<const Stored>(), y); }) {
       check_rows(w, first_row, y.cols, x.cols);
       check_outputs(x, y);
-      const auto* rows = reinterpret_cast<const Stored*>(w.data + first_row * row_bytes(w.cols));
-      Type::matmul(x, Matrix<const Stored>(rows, y.cols, w.cols), y);
+      const Matrix<const Stored> rows = stored(w).slice(first_row, y.cols);
+      if (rounds(arithmetic))
+        matmul_tiles(x, tiles(rows, 1), int64_t{0}, int64_t{0}, y);
+      else
+        Type::matmul(x, rows, y);
       scale_outputs(w, first_row, y);
     } else {
-      Format::matmul(x, w, first_row, y);
+      Format::matmul(x, w, first_row, y, arithmetic);
     }
   }
 
-  void matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y) const override {
+  void matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y,
+                      Arithmetic arithmetic) const override {
     if constexpr (requires { Type::experts(x, expert, Matrix<const Stored>(), y); }) {
       check_experts(x, expert, w, y);
-      Type::experts(x, expert, Matrix<const Stored>(reinterpret_cast<const Stored*>(w.data), w.rows, w.cols), y);
+      if (rounds(arithmetic))
+        matmul_experts_tiles(x, expert, tiles(stored(w), w.experts), y);
+      else
+        Type::experts(x, expert, stored(w), y);
       scale_experts(w, expert, y);
     } else {
-      Format::matmul_experts(x, expert, w, y);
+      Format::matmul_experts(x, expert, w, y, arithmetic);
     }
+  }
+
+ private:
+  // F32 weights have float32 sums whatever is asked.
+  static bool rounds(Arithmetic arithmetic) { return sizeof(Stored) == 2 && arithmetic == Arithmetic::bf16; }
+
+  static Matrix<const Stored> stored(const Weight& w) { return {reinterpret_cast<const Stored*>(w.data), w.rows, w.cols}; }
+
+  static TileWeight tiles(Matrix<const Stored> rows, int64_t parts) {
+    TileWeight t{parts, rows.rows / parts, rows.cols};
+    t.half = reinterpret_cast<const uint16_t*>(rows.data);
+    t.is_bf16 = std::is_same_v<Type, Bf16>;
+    t.stride = rows.stride;
+    return t;
   }
 };
 

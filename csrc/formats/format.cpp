@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "csrc/core/error.h"
 #include "csrc/formats/floats.h"
@@ -62,9 +63,23 @@ void scale_experts(const Weight& w, const int32_t* expert, Matrix<float> y) {
   }
 }
 
-void Format::matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y) const {
+TileWeight UnpackedRows::tiles(int64_t parts, int64_t rows) const {
+  TileWeight t{parts, rows, w.cols};
+  t.context = this;
+  t.unpack = [](const void* context, int64_t at, int64_t count, float* out) {
+    const auto& from = *static_cast<const UnpackedRows*>(context);
+    from.format.unpack(from.w, from.first + at, Matrix<float>(out, count, from.w.cols));
+  };
+  return t;
+}
+
+void Format::matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y, Arithmetic arithmetic) const {
   check_rows(w, first_row, y.cols, x.cols);
   check_outputs(x, y);
+  if (arithmetic == Arithmetic::bf16) {
+    const UnpackedRows rows{*this, w, first_row};
+    return matmul_tiles(x, rows.tiles(1, y.cols), int64_t{0}, int64_t{0}, y);
+  }
   constexpr int64_t kTileBytes = 1 << 20;  // stays in the second-level cache
   const int64_t tile_rows = std::clamp<int64_t>(kTileBytes / 4 / std::max<int64_t>(1, w.cols), 1, std::max<int64_t>(1, y.cols));
   std::vector<float> tile(static_cast<size_t>(tile_rows * w.cols));
@@ -76,15 +91,27 @@ void Format::matmul(Matrix<const float> x, const Weight& w, int64_t first_row, M
   }
 }
 
-void Format::matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y) const {
+void Format::matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y,
+                            Arithmetic arithmetic) const {
   check_experts(x, expert, w, y);
-  for (int64_t first = 0, last; first < x.rows; first = last) {
-    for (last = first + 1; last < x.rows && expert[last] == expert[first];) ++last;
-    const Matrix<float> part(y.row(first), last - first, y.cols, y.stride);
-    if (expert[first] >= 0)
-      matmul(Matrix<const float>(x.row(first), last - first, x.cols, x.stride), w, expert[first] * y.cols, part);
-    else
-      for (int64_t t = 0; t < part.rows; ++t) std::fill(part.row(t), part.row(t) + part.cols, 0.0f);
+  if (arithmetic == Arithmetic::bf16) {
+    const UnpackedRows rows{*this, w};
+    return matmul_experts_tiles(x, expert, rows.tiles(w.experts, y.cols), y);
+  }
+  // The rows of one expert, gathered: its weights are unpacked once.
+  std::vector<int64_t> order(static_cast<size_t>(x.rows));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return expert[a] < expert[b]; });
+  std::vector<float> from, to;
+  for (size_t first = 0, last; first < order.size(); first = last) {
+    const int32_t e = expert[order[first]];
+    for (last = first; last < order.size() && expert[order[last]] == e;) ++last;
+    const auto rows = static_cast<int64_t>(last - first);
+    from.resize(static_cast<size_t>(rows * x.cols));
+    to.assign(static_cast<size_t>(rows * y.cols), 0.0f);
+    for (int64_t t = 0; t < rows; ++t) std::copy_n(x.row(order[first + t]), x.cols, from.data() + t * x.cols);
+    if (e >= 0) matmul({from.data(), rows, x.cols}, w, e * y.cols, {to.data(), rows, y.cols}, arithmetic);
+    for (int64_t t = 0; t < rows; ++t) std::copy_n(to.data() + t * y.cols, y.cols, y.row(order[first + t]));
   }
 }
 

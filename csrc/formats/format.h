@@ -1,6 +1,6 @@
 // What a weight's bytes mean: the seam for quantization schemes.
 //
-// A new scheme writes name, row_bytes, pack and unpack, and works everywhere; matmul is for speed. `first_row` makes three uses
+// A new scheme writes name, row_bytes, pack and unpack, and works everywhere, in every arithmetic; matmul is for speed. `first_row` makes three uses
 // one: a linear layer (0), an embedding row, one expert out of a stack.
 #pragma once
 
@@ -10,11 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "csrc/core/arithmetic.h"
 #include "kernels/common/matrix.h"
 
 namespace gemloupe {
 
 class Format;
+struct Strips;
 
 // A matrix [rows, cols] in some format. A stack of experts has experts * (rows of one) rows. Immutable once made.
 struct Weight {
@@ -22,7 +24,9 @@ struct Weight {
   int64_t rows = 0;
   int64_t cols = 0;
   int64_t experts = 1;                 // rows / experts rows belong to each
-  const uint8_t* data = nullptr;       // rows * format->row_bytes(cols) bytes, row after row
+  const uint8_t* data = nullptr;       // rows * format->row_bytes(cols) bytes, row after row; null where only strips are kept:
+                                       // read_bytes (csrc/formats/strips.h) gives them in both cases
+  std::shared_ptr<const Strips> strips;  // the rows rearranged for the kernels, with their memory; null where there are none
   std::shared_ptr<const void> owner;   // keeps data alive: a mapped file, or memory of our own
   std::vector<float> output_scale;     // empty for 1, else one for all or one an expert: multiplies the unpacked value (NVFP4)
 
@@ -41,12 +45,13 @@ class Format {
   virtual Weight pack(Matrix<const float> w) const = 0;
   // out[r] = row first_row + r, for out.rows rows.
   virtual void unpack(const Weight& w, int64_t first_row, Matrix<float> out) const = 0;
-  // y[t, r] = sum over c of x[t, c] * w[first_row + r, c], for y.cols rows, in the arithmetic `exact`.
-  // By default a tile of rows is unpacked at a time, and float32 sums are made in the order of kernels/common/sum.h.
-  virtual void matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y) const;
-  // y[t] = x[t] times the slice of expert[t] in the stack, for rows sorted by expert. The bits of a row are those of matmul.
-  // By default one matmul for each run of rows with the same expert.
-  virtual void matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y) const;
+  // y[t, r] = sum over c of x[t, c] * w[first_row + r, c], for y.cols rows. By default rows are unpacked a tile at a time, and
+  // multiplied in `bf16` as kernels/bf16/bf16.h says, else in float32 sums in the order of kernels/common/sum.h.
+  virtual void matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y, Arithmetic arithmetic) const;
+  // y[t] = x[t] times the slice of expert[t] in the stack; expert -1 gives zeros. The bits of a row are those of matmul.
+  // By default one matmul for each expert.
+  virtual void matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y,
+                              Arithmetic arithmetic) const;
 };
 
 // A weight with memory of its own for `rows` rows, to be filled through the returned pointer.

@@ -20,10 +20,11 @@ class CodesFormat : public Format, public std::enable_shared_from_this<CodesForm
   int64_t row_bytes(int64_t cols) const override;
   Weight pack(Matrix<const float> w) const override;
   void unpack(const Weight& w, int64_t first_row, Matrix<float> out) const override;
-  void matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y) const override;
-  void matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y) const override;
+  void matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y, Arithmetic arithmetic) const override;
+  void matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y,
+                      Arithmetic arithmetic) const override;
 
-  // The weight as the kernels of kernels/matmul and kernels/experts take it.
+  // The weight as the kernels of kernels/matmul and kernels/experts take it. Without data where only strips are kept.
   PackedRows rows_of(const Weight& w) const;
 
  protected:

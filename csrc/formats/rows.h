@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "csrc/formats/format.h"
+#include "kernels/bf16/bf16.h"
 
 namespace gemloupe {
 
@@ -24,5 +25,15 @@ void scale_row(const Weight& w, int64_t r, float* row, int64_t cols);
 void scale_outputs(const Weight& w, int64_t first_row, Matrix<float> y);
 // The same for rows of different experts.
 void scale_experts(const Weight& w, const int32_t* expert, Matrix<float> y);
+
+// Rows [first, …) of a weight in any format, as kernels/bf16 takes them: unpacked when they are wanted. Both the format and the
+// weight must outlive the result of tiles().
+struct UnpackedRows {
+  const Format& format;
+  const Weight& w;
+  int64_t first = 0;
+
+  TileWeight tiles(int64_t parts, int64_t rows) const;
+};
 
 }  // namespace gemloupe

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "csrc/core/error.h"
+#include "csrc/formats/strips.h"
+#include "csrc/gemma/gem.h"
 #include "csrc/gemma/model.h"
 #include "csrc/gemma/names.h"
 
@@ -199,7 +201,15 @@ class Loader {
 
 }  // namespace
 
-Model load_model(const std::string& path) {
+Model load_model(const std::string& path, const LoadOptions& options) {
+  if (std::error_code ignored; std::filesystem::is_regular_file(path, ignored)) {
+    auto bytes = MappedFile::open(path);
+    if (path.ends_with(".gem") || GemFile::begins(bytes->bytes())) {
+      const GemFile gem(std::move(bytes));
+      if (options.verify) gem.verify(options.poll);
+      return load_gem(gem);
+    }
+  }
   const auto file = Checkpoint::open(path);
   Model m;
   m.path = path;
@@ -223,7 +233,9 @@ Model load_model(const std::string& path) {
   for (auto* ids : {&m.config.suppress, &m.config.end_ids})
     std::erase_if(*ids, [&](int32_t id) { return id < 0 || id >= m.config.vocabulary; });
   try {
-    m.graph = std::make_shared<const Graph>(build_graph(m.config, Loader(*file, m.config).weights()));
+    Graph graph = build_graph(m.config, Loader(*file, m.config).weights());
+    if (options.pack && strips_pay()) add_strips(graph, file->owner.get(), options.poll);
+    m.graph = std::make_shared<const Graph>(std::move(graph));
   } catch (const std::invalid_argument& e) {
     throw Error(path + ": " + e.what());
   }

@@ -24,8 +24,18 @@ struct Model {
   Model with_graph(Graph graph) const;
 };
 
-// A GGUF file, a .safetensors file beside its config.json, or a folder of them. Weights stay mapped and packed.
-Model load_model(const std::string& path);
+struct LoadOptions {
+  bool pack = true;                // rearrange what is multiplied by (kernels/strips), where that makes products faster
+  bool verify = false;             // of a .gem file: read all of it and compare checksums
+  std::function<void()> poll = {};  // called between weights; may throw
+};
+// A GGUF file, a .safetensors file beside its config.json, a folder of them, or a .gem file. Weights stay packed, and mapped but for those that
+// are rearranged: their pages of the file are given back.
+Model load_model(const std::string& path, const LoadOptions& options = {});
+
+// Gives every weight that a node multiplies by its strips, if its format has any. Rows in memory of our own are dropped, rows in a
+// mapped file (of which `file` is the owner) stay there, out of memory. poll() is called between weights and may throw.
+void add_strips(Graph& graph, const void* file, const std::function<void()>& poll = {});
 
 // The vocabulary of a GGUF file, or the tokenizer.json of a folder; null where there is none.
 std::shared_ptr<const Tokenizer> tokenizer_from(const Checkpoint& checkpoint);
@@ -55,5 +65,11 @@ Weight repack(const Weight& w, std::shared_ptr<const Format> format, const std::
 // Files that others read: llama.cpp and Transformers. Grids have no GGUF type and are written as F32 values. poll as above.
 void save_gguf(const Model& model, const std::string& path, const std::function<void()>& poll = {});
 void save_folder(const Model& model, const std::string& folder, const std::function<void()>& poll = {});
+// Our own file, which is mapped as it is: gem.h.
+void save_gem(const Model& model, const std::string& path, const std::function<void()>& poll = {});
+// What a folder's tokenizer_config.json says of a vocabulary.
+std::string tokenizer_config_json(const Tokenizer& tokenizer);
+// Files hold weights, not programs: throws for a graph with ops of its own, which would come back as another model.
+void refuse_other_graphs(const Model& model, const std::string& path);
 
 }  // namespace gemloupe

@@ -1,4 +1,5 @@
 #include "csrc/core/error.h"
+#include "csrc/formats/strips.h"
 #include "csrc/core/names.h"
 #include "csrc/gemma/model.h"
 
@@ -57,7 +58,9 @@ Model quantize(const Model& model, const std::vector<Quantization>& rules, const
       weights[name] = std::make_shared<const Weight>(std::move(after));
       break;
     }
-  return model.with_graph(model.graph->with_weights(std::move(weights)));
+  Graph graph = model.graph->with_weights(std::move(weights));
+  if (strips_pay()) add_strips(graph, model.source ? model.source->owner.get() : nullptr, poll);
+  return model.with_graph(std::move(graph));
 }
 
 }  // namespace gemloupe

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "csrc/core/error.h"
+#include "csrc/formats/strips.h"
 #include "csrc/gemma/config_parts.h"
 #include "csrc/gemma/model.h"
 #include "csrc/gemma/names.h"
@@ -137,7 +138,9 @@ Model random_model(Config config, const RandomOptions& options) {
   Model m;
   m.config = config;
   m.path = "random " + config.name;
-  m.graph = std::make_shared<const Graph>(build_graph(m.config, std::move(weights)));
+  Graph graph = build_graph(m.config, std::move(weights));
+  if (strips_pay()) add_strips(graph, nullptr, options.poll);
+  m.graph = std::make_shared<const Graph>(std::move(graph));
   return m;
 }
 

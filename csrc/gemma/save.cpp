@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "csrc/core/error.h"
+#include "csrc/formats/strips.h"
 #include "csrc/gemma/config_parts.h"
 #include "csrc/gemma/model.h"
 #include "csrc/gemma/names.h"
@@ -17,19 +18,17 @@ namespace {
 
 using Metadata = std::vector<std::pair<std::string, MetaValue>>;
 
-// Files hold weights, not programs: a graph with ops of its own would come back as another model.
-void refuse_other_graphs(const Model& model, const std::string& path) {
-  check(build_graph(model.config, model.graph->weights()).print() == model.graph->print(), path,
-        ": ops of this model were replaced, which files cannot express; save the model it was made from");
-}
-
-std::shared_ptr<const Weight> with_values(const Weight& w, const std::function<float(float)>& change) {
-  uint8_t* memory = nullptr;
-  Weight made = allocate_weight(format_named("F32"), w.rows, w.cols, memory);
-  const Matrix<float> values(reinterpret_cast<float*>(memory), w.rows, w.cols);
-  w.format->unpack(w, 0, values);
-  for (int64_t i = 0; i < w.rows * w.cols; ++i) values.data[i] = change(values.data[i]);
-  return std::make_shared<const Weight>(std::move(made));
+// The bytes of rows that are only in strips, piece by piece.
+void produce_rows(const Weight& w, const std::function<void()>& poll, const TensorToWrite::Write& write) {
+  constexpr int64_t kSlab = 256;  // a multiple of a strip's rows
+  const int64_t row_bytes = w.format->row_bytes(w.cols);
+  std::vector<uint8_t> slab(static_cast<size_t>(std::min(kSlab, w.rows) * row_bytes));
+  for (int64_t row = 0; row < w.rows; row += kSlab) {
+    if (poll) poll();
+    const int64_t bytes = std::min(kSlab, w.rows - row) * row_bytes;
+    read_bytes(w, row * row_bytes, bytes, slab.data());
+    write({slab.data(), static_cast<size_t>(bytes)});
+  }
 }
 
 // The weight as it stands, or, where the file has no such type, its values as float, unpacked while writing.
@@ -39,6 +38,7 @@ TensorToWrite tensor_of(const std::string& name, std::vector<int64_t> shape, std
   if (as_is) {
     t.data = w->data;
     t.bytes = static_cast<uint64_t>(w->bytes());
+    if (!w->data) t.produce = [w, poll](const TensorToWrite::Write& write) { produce_rows(*w, poll, write); };
     return t;
   }
   t.bytes = static_cast<uint64_t>(w->rows * w->cols) * 4;
@@ -195,6 +195,20 @@ void refuse_other_configuration(const Config& c, const std::string& folder) {
 
 }  // namespace
 
+void refuse_other_graphs(const Model& model, const std::string& path) {
+  check(build_graph(model.config, model.graph->weights()).print() == model.graph->print(), path,
+        ": ops of this model were replaced, which files cannot express; save the model it was made from");
+}
+
+std::shared_ptr<const Weight> with_values(const Weight& w, const std::function<float(float)>& change) {
+  uint8_t* memory = nullptr;
+  Weight made = allocate_weight(format_named("F32"), w.rows, w.cols, memory);
+  const Matrix<float> values(reinterpret_cast<float*>(memory), w.rows, w.cols);
+  w.format->unpack(w, 0, values);
+  for (int64_t i = 0; i < w.rows * w.cols; ++i) values.data[i] = change(values.data[i]);
+  return std::make_shared<const Weight>(std::move(made));
+}
+
 void save_gguf(const Model& model, const std::string& path, const std::function<void()>& poll) {
   refuse_other_graphs(model, path);
   refuse_inexpressible(model.config, path);
@@ -249,6 +263,14 @@ void save_gguf(const Model& model, const std::string& path, const std::function<
   } else {
     write_gguf(path, gguf_metadata(model), tensors);
   }
+}
+
+std::string tokenizer_config_json(const Tokenizer& tokenizer) {
+  const Vocabulary& v = tokenizer.vocabulary();
+  nlohmann::json t{{"tokenizer_class", "PreTrainedTokenizerFast"}, {"add_bos_token", v.add_bos}, {"clean_up_tokenization_spaces", false}};
+  for (const auto& [key, id] : {std::pair{"bos_token", v.bos}, {"eos_token", v.eos}, {"unk_token", v.unk}, {"pad_token", v.pad}})
+    if (id >= 0) t[key] = v.pieces[static_cast<size_t>(id)];
+  return t.dump(2) + "\n";
 }
 
 void save_folder(const Model& model, const std::string& folder, const std::function<void()>& poll) {
@@ -309,11 +331,7 @@ void save_folder(const Model& model, const std::string& folder, const std::funct
     put("tokenizer_config.json", model.source->tokenizer_config_json);
     return;
   }
-  const Vocabulary& v = model.tokenizer->vocabulary();
-  nlohmann::json t{{"tokenizer_class", "PreTrainedTokenizerFast"}, {"add_bos_token", v.add_bos}, {"clean_up_tokenization_spaces", false}};
-  for (const auto& [key, id] : {std::pair{"bos_token", v.bos}, {"eos_token", v.eos}, {"unk_token", v.unk}, {"pad_token", v.pad}})
-    if (id >= 0) t[key] = v.pieces[static_cast<size_t>(id)];
-  put("tokenizer_config.json", t.dump(2) + "\n");
+  put("tokenizer_config.json", tokenizer_config_json(*model.tokenizer));
 }
 
 }  // namespace gemloupe

@@ -8,13 +8,6 @@
 
 namespace gemloupe {
 
-const char* name(Arithmetic) { return "exact"; }
-
-Arithmetic arithmetic_named(const std::string& name) {
-  check(name == "exact", "arithmetic: \"", name, "\" is not known here; this version has \"exact\"");
-  return Arithmetic::exact;
-}
-
 Graph::Graph(Weights weights) : weights_(std::move(weights)) {
   const std::pair<const char*, Extent> inputs[] = {
       {"tokens", Extent::rows}, {"positions", Extent::rows}, {"wanted", Extent::wanted}};
@@ -67,6 +60,20 @@ void Graph::add(const NodeSpec& spec) {
     values_.push_back({names[i], made[i], static_cast<int>(nodes_.size())});
   }
   nodes_.push_back(std::move(node));
+}
+
+std::set<std::string> Graph::multiplied() const {
+  std::set<std::string> names;
+  for (const Node& node : nodes_)
+    if (node.op->multiplies()) names.insert(node.weights.begin(), node.weights.end());
+  return names;
+}
+
+void Graph::hold(const std::string& name, std::shared_ptr<const Weight> w) {
+  const Weight& before = weight(name);
+  check(w && w->format->name() == before.format->name() && w->rows == before.rows && w->cols == before.cols && w->experts == before.experts,
+        name, ": the weight must keep its format and shape");
+  weights_[name] = std::move(w);
 }
 
 int Graph::find(std::string_view value) const {

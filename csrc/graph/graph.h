@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,10 @@ class Graph {
   explicit Graph(Weights weights = {});
 
   void add(const NodeSpec& node);
+  // Names of the weights that some node multiplies by.
+  std::set<std::string> multiplied() const;
+  // The same weight held in another way: of the same format and shape as the one of this name.
+  void hold(const std::string& name, std::shared_ptr<const Weight> weight);
 
   const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<Value>& values() const { return values_; }

@@ -38,6 +38,7 @@ struct Call {
   std::span<const Tensor> inputs;
   std::span<const Weight* const> weights;
   std::span<const std::span<State>> state;  // one span a segment of the step, as long as the op's state()
+  std::span<const Stretch> stretches;       // the rows of the outputs by arithmetic
   std::span<Tensor> outputs;                // allocated where the type says how large; otherwise the op assigns them
 };
 
@@ -54,6 +55,8 @@ class Op {
     (void)inputs, (void)limits;
     return {};
   }
+  // Whether it multiplies by its weights, so that their being rearranged for that is worth the memory.
+  virtual bool multiplies() const { return false; }
   virtual void run(const Call& call) const = 0;
 };
 

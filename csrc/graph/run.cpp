@@ -115,6 +115,7 @@ std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& 
       look(v);
     }
 
+  const std::vector<Stretch> of_rows = step.stretches(Extent::rows), of_wanted = step.stretches(Extent::wanted);
   // One team of threads for the whole step.
   with_team([&] {
     std::vector<Tensor> in, out;
@@ -136,7 +137,8 @@ std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& 
           out.push_back(known ? Tensor(type.dtype, extent(type), type.shape) : Tensor());
         }
         try {
-          node.op->run(Call{step, in, weights, state, out});
+          const bool wanted_rows = values[node.outputs[0]].type.extent == Extent::wanted;
+          node.op->run(Call{step, in, weights, state, wanted_rows ? of_wanted : of_rows, out});
         } catch (const std::invalid_argument& e) {
           throw std::invalid_argument(node.name + ": " + e.what());
         }

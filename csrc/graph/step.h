@@ -6,20 +6,23 @@
 #include <string>
 #include <vector>
 
+#include "csrc/core/arithmetic.h"
 #include "csrc/core/tensor.h"
 
 namespace gemloupe {
-
-// A named way to multiply, chosen by the caller and never by the shape of a step: see README, "Arithmetic".
-enum class Arithmetic { exact };
-const char* name(Arithmetic arithmetic);
-Arithmetic arithmetic_named(const std::string& name);  // throws std::invalid_argument that lists the known ones
 
 // Rows of one session: consecutive rows of the step, at consecutive positions of the sequence.
 struct Segment {
   int64_t first_row = 0;
   int64_t rows = 0;
   int64_t position = 0;  // of the first row
+  Arithmetic arithmetic = Arithmetic::exact;
+};
+
+// Consecutive rows of one arithmetic: of the step, or of those whose logits are wanted.
+struct Stretch {
+  int64_t first = 0;
+  int64_t rows = 0;
   Arithmetic arithmetic = Arithmetic::exact;
 };
 
@@ -31,6 +34,8 @@ struct Step {
   std::map<std::string, Tensor> given;  // values that are not computed but brought along ("embed": ready embeddings)
 
   int64_t rows() const { return static_cast<int64_t>(positions.size()); }
+  // As few stretches as cover the rows, or the wanted rows.
+  std::vector<Stretch> stretches(Extent extent) const;
 };
 
 }  // namespace gemloupe

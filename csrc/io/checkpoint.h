@@ -86,6 +86,9 @@ struct TensorToWrite {
 // [1].
 void write_gguf(const std::string& path, const std::vector<std::pair<std::string, MetaValue>>& metadata,
                 const std::vector<TensorToWrite>& tensors, const std::map<std::string, MetaType>& types = {});
+// The bytes of such a file that has metadata alone.
+std::string gguf_without_tensors(const std::vector<std::pair<std::string, MetaValue>>& metadata,
+                                 const std::map<std::string, MetaType>& types = {});
 // max_shard_bytes 0 = one file model.safetensors; else shards and an index (one file if all fits). Wide types come first in a
 // file, so that every tensor is aligned. metadata {"format": "pt"} is always written. Makes the folder; removes the weights
 // (model*.safetensors and their index) of an earlier model in it.

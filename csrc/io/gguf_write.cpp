@@ -158,14 +158,12 @@ uint64_t alignment_of(const std::vector<std::pair<std::string, MetaValue>>& meta
   return 32;
 }
 
-}  // namespace
-
-void write_gguf(const std::string& path, const std::vector<std::pair<std::string, MetaValue>>& metadata,
-                const std::vector<TensorToWrite>& tensors, const std::map<std::string, MetaType>& types) {
-  const uint64_t alignment = alignment_of(metadata, types);
+// The beginning of a file: how many tensors it announces, and the metadata.
+std::string beginning(uint64_t tensors, const std::vector<std::pair<std::string, MetaValue>>& metadata,
+                      const std::map<std::string, MetaType>& types) {
   std::string header = "GGUF";
   put(header, kVersion);
-  put(header, uint64_t(tensors.size()));
+  put(header, tensors);
   put(header, uint64_t(metadata.size()));
   std::set<std::string_view> names;
   for (const auto& [key, value] : metadata) {
@@ -175,7 +173,21 @@ void write_gguf(const std::string& path, const std::vector<std::pair<std::string
     const auto stated = types.find(key);
     put_entry(header, key, value, stated == types.end() ? usual_type(value) : stated->second);
   }
-  names.clear();
+  return header;
+}
+
+}  // namespace
+
+std::string gguf_without_tensors(const std::vector<std::pair<std::string, MetaValue>>& metadata,
+                                 const std::map<std::string, MetaType>& types) {
+  return beginning(0, metadata, types);
+}
+
+void write_gguf(const std::string& path, const std::vector<std::pair<std::string, MetaValue>>& metadata,
+                const std::vector<TensorToWrite>& tensors, const std::map<std::string, MetaType>& types) {
+  const uint64_t alignment = alignment_of(metadata, types);
+  std::string header = beginning(tensors.size(), metadata, types);
+  std::set<std::string_view> names;
   uint64_t offset = 0;
   for (const TensorToWrite& tensor : tensors) {
     check(!tensor.name.empty() && tensor.name.size() <= kLongestTensorName && is_utf8(tensor.name), "the tensor name ",

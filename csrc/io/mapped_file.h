@@ -30,5 +30,7 @@ class MappedFile {
 
 // Asks the system to read these bytes of a mapped file ahead. A hint: never fails.
 void will_need(std::span<const uint8_t> mapped);
+// Gives back the memory of the pages that lie wholly in these bytes; touched again they are read again. A hint: never fails.
+void will_not_need(std::span<const uint8_t> mapped);
 
 }  // namespace gemloupe

@@ -23,6 +23,7 @@ struct Beginning {
   bool convertible = false;
 };
 constexpr Beginning kBeginnings[] = {
+    {"GEMLOUPE"sv, "a packed model of gemloupe (.gem), which has no tensors to list; load it as a model"},
     {"version https://git-lfs"sv, "a Git LFS pointer, not the model itself; run git lfs pull in its folder"},
     {"PK\x03\x04"sv, "a zip archive, as torch.save writes for .bin, .pt and .pth files", true},
     {"\x80\x02"sv, kPickle, true},

@@ -17,18 +17,22 @@ inline void check_bytes(const TensorToWrite& tensor, uint64_t expected) {
         ": has neither data nor a function that produces it");
 }
 
-// Writes exactly tensor.bytes bytes, or throws.
-inline void write_bytes(OutputFile& file, const TensorToWrite& tensor) {
-  if (!tensor.produce) return file.write({tensor.data, size_t(tensor.bytes)});
+// Gives exactly tensor.bytes bytes to write(piece), or throws.
+template <class WritePiece>
+void write_bytes(const TensorToWrite& tensor, WritePiece&& write_piece) {
+  if (!tensor.produce) return write_piece(std::span<const uint8_t>(tensor.data, size_t(tensor.bytes)));
   uint64_t written = 0;
   tensor.produce([&](std::span<const uint8_t> piece) {
     check(piece.size() <= tensor.bytes - written, "tensor ", printable(tensor.name), ": more than its ", tensor.bytes,
           " bytes were produced");
-    file.write(piece);
+    write_piece(piece);
     written += piece.size();
   });
   check(written == tensor.bytes, "tensor ", printable(tensor.name), ": ", written, " of its ", tensor.bytes,
         " bytes were produced");
+}
+inline void write_bytes(OutputFile& file, const TensorToWrite& tensor) {
+  write_bytes(tensor, [&](std::span<const uint8_t> piece) { file.write(piece); });
 }
 
 }  // namespace gemloupe

@@ -1,9 +1,12 @@
 #include "kernels/attention/attention.h"
 
+#include <atomic>
 #include <cmath>
 
 #include "csrc/ops/fit.h"
 #include "csrc/ops/ops.h"
+#include "kernels/attention/bf16.h"
+#include "kernels/common/team.h"
 
 namespace gemloupe::ops {
 namespace {
@@ -43,18 +46,34 @@ class Attention final : public Op {
     const bool edited = keys.memory() || values.memory();
     const Tensor k = edited ? as_rings(keys.dense(), keys.rings) : keys, v = edited ? as_rings(values.dense(), values.rings) : values;
     const int64_t heads = q.shape()[0], d = q.shape()[1], kv_heads = keys.shape()[0];
-    for (size_t s = 0; s < call.step.segments.size(); ++s) {
+    const auto attend = [&](size_t s) {
       const Segment& segment = call.step.segments[s];
       const Ring &key = k.rings[s], &value = v.rings[s];
       const Matrix<const float> x(q.floats() + segment.first_row * heads * d, segment.rows, heads * d);
       const Matrix<float> y(call.outputs[0].floats() + segment.first_row * heads * d, segment.rows, heads * d);
       const KeyValues cache{key.data, value.data, key.capacity, key.first, key.last, key.half, key.stride, value.stride};
-      gemloupe::attention(x, segment.position, cache, static_cast<int>(heads), static_cast<int>(kv_heads), static_cast<int>(d), scale_,
-                          window_, y);
+      const auto& kernel = segment.arithmetic == Arithmetic::bf16 ? attention_bf16 : gemloupe::attention;
+      kernel(x, segment.position, cache, static_cast<int>(heads), static_cast<int>(kv_heads), static_cast<int>(d), scale_, window_, y);
+    };
+    // Large segments share their own work; many small ones are shared among themselves, a free thread taking the next.
+    std::vector<size_t> small;
+    for (size_t s = 0; s < call.step.segments.size(); ++s) {
+      const int64_t seen = k.rings[s].last - k.rings[s].first;
+      if (call.step.segments[s].rows * seen * heads * d < kSmall)
+        small.push_back(s);
+      else
+        attend(s);
     }
+    std::atomic<size_t> next{0};
+    const bool many = static_cast<int64_t>(small.size()) >= threads();
+    share(many ? threads() : 1, 1, [&](int64_t, int64_t) {
+      for (size_t i; (i = next++) < small.size();) attend(small[i]);
+    });
   }
 
  private:
+  static constexpr int64_t kSmall = 1 << 22;  // multiply-adds that one thread does in a fraction of a millisecond
+
   int64_t window_;
   float scale_;
 };

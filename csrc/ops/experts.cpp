@@ -4,6 +4,8 @@
 
 #include "csrc/ops/fit.h"
 #include "csrc/ops/ops.h"
+#include "kernels/common/team.h"
+#include "kernels/experts/combine.h"
 
 namespace gemloupe::ops {
 namespace {
@@ -65,6 +67,8 @@ class ExpertsLinear final : public Op {
     return {Type{DType::f32, {kAny, made}, inputs[0].extent}};
   }
 
+  bool multiplies() const override { return true; }
+
   void run(const Call& call) const override {
     const Tensor &x = call.inputs[0], &experts = call.inputs[1];
     const int64_t slots = experts.width(), width = x.shape().back(), pairs = x.rows() * slots, count = call.weights[0]->experts;
@@ -75,31 +79,27 @@ class ExpertsLinear final : public Op {
     call.outputs[0] = Tensor(DType::f32, x.rows(), {slots, made});
     const Matrix<float> y(call.outputs[0].floats(), pairs, made);
 
-    // Rows sorted by expert, so that each expert's weights are read once.
-    std::vector<int32_t> order;
     for (int64_t i = 0; i < pairs; ++i) {
       const int32_t e = experts.ints()[i];
       check(e >= -1 && e < count, "expert ", e, " of ", count, " in row ", i / slots, "; -1 leaves a slot unused");
-      if (e >= 0)
-        order.push_back(static_cast<int32_t>(i));
-      else
-        std::memset(y.row(i), 0, static_cast<size_t>(made) * 4);
     }
-    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return experts.ints()[a] < experts.ints()[b]; });
-    const int64_t used = static_cast<int64_t>(order.size());
-    if (!used) return;
-    Tensor gathered(DType::f32, used, {width});
-    std::vector<int32_t> expert(order.size());
-    for (int64_t i = 0; i < used; ++i) {
-      expert[i] = experts.ints()[order[i]];
-      std::memcpy(gathered.matrix().row(i), x.floats() + (per_slot ? order[i] : order[i] / slots) * width, static_cast<size_t>(width) * 4);
+    Tensor spread = x;
+    if (!per_slot && slots != 1) {
+      spread = Tensor(DType::f32, pairs, {width});
+      share(pairs, 1 + 65536 / (width + 1), [&](int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i)
+          std::memcpy(spread.floats() + i * width, x.floats() + i / slots * width, static_cast<size_t>(width) * 4);
+      });
     }
+    const Matrix<float> from(spread.floats(), pairs, width);
     int64_t begin = 0;
     for (const Weight* w : call.weights) {
       const int64_t n = w->rows / w->experts;
-      Tensor out(DType::f32, used, {n});
-      w->format->matmul_experts(gathered.matrix(), expert.data(), *w, out.matrix());
-      for (int64_t i = 0; i < used; ++i) std::memcpy(y.row(order[i]) + begin, out.matrix().row(i), static_cast<size_t>(n) * 4);
+      const Matrix<float> to(y.data + begin, pairs, n, made);
+      for (const Stretch& s : call.stretches) {
+        const int64_t first = s.first * slots, rows = s.rows * slots;
+        w->format->matmul_experts(from.slice(first, rows), experts.ints() + first, *w, to.slice(first, rows), s.arithmetic);
+      }
       begin += n;
     }
   }
@@ -122,16 +122,8 @@ class CombineExperts final : public Op {
     const int64_t slots = experts.width(), width = call.outputs[0].width();
     check(weights.width() == slots && x.shape()[0] == slots, "the router gave ", slots, " experts and ", weights.width(),
           " weights a row, the experts ", x.shape()[0], " results");
-    for (int64_t t = 0; t < x.rows(); ++t) {
-      float* y = call.outputs[0].matrix().row(t);
-      std::fill(y, y + width, 0.0f);
-      for (int64_t s = 0; s < slots; ++s) {
-        if (experts.ints()[t * slots + s] < 0) continue;
-        const float w = weights.floats()[t * slots + s];
-        const float* from = x.floats() + (t * slots + s) * width;
-        for (int64_t i = 0; i < width; ++i) y[i] += w * from[i];
-      }
-    }
+    gemloupe::combine_experts(Matrix<const float>(x.floats(), x.rows() * slots, width), experts.int_matrix(), weights.matrix(),
+                              call.outputs[0].matrix());
   }
 };
 

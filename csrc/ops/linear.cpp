@@ -1,5 +1,6 @@
 #include "csrc/ops/fit.h"
 #include "csrc/ops/ops.h"
+#include "kernels/add/add.h"
 
 namespace gemloupe::ops {
 namespace {
@@ -19,12 +20,14 @@ class Linear final : public Op {
     return {type};
   }
 
+  bool multiplies() const override { return true; }
+
   void run(const Call& call) const override {
     const Weight& w = *call.weights[0];
-    const Matrix<float> y = call.outputs[0].matrix();
-    w.format->matmul(call.inputs[0].matrix(), w, 0, y);
-    if (factor_ != 1.0f)
-      for (int64_t i = 0; i < y.rows * y.cols; ++i) y.data[i] *= factor_;
+    const Matrix<float> x = call.inputs[0].matrix(), y = call.outputs[0].matrix();
+    for (const Stretch& s : call.stretches)
+      w.format->matmul(x.slice(s.first, s.rows), w, 0, y.slice(s.first, s.rows), s.arithmetic);
+    if (factor_ != 1.0f) gemloupe::scale(y, factor_, y);
   }
 
  private:

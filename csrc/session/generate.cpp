@@ -30,12 +30,10 @@ Generation::Generation(std::vector<std::shared_ptr<Session>> sessions, std::vect
     Sequence s;
     s.session = sessions[i];
     s.next = std::move(prompts[i]);
+    s.arithmetic = options_.prompt;
     const std::string at = gemloupe::text("prompt ", i, ": ");
     check(!s.next.empty() || s.session->position() > 0, at, "is empty; give at least one token (bos=True gives one)");
-    if (s.next.empty()) {
-      s.next = {s.session->tokens().back()};
-      s.session->rewind(1);
-    }
+    if (s.next.empty()) read_last_again(s);
     check(s.session->position() + static_cast<int64_t>(s.next.size()) <= s.session->context(), at, s.next.size(), " tokens do not fit into the context of ",
           s.session->context(), "; make it larger or the prompt shorter");
     if (tokenizer_) s.decoder = std::make_unique<StreamDecoder>(tokenizer_);
@@ -43,6 +41,12 @@ Generation::Generation(std::vector<std::shared_ptr<Session>> sessions, std::vect
     else waiting_.push_back(static_cast<int64_t>(i));
     sequences_.push_back(std::move(s));
   }
+}
+
+void Generation::read_last_again(Sequence& s) {
+  s.next = {s.session->tokens().back()};
+  s.arithmetic = s.session->arithmetics().back();
+  s.session->rewind(1);
 }
 
 bool Generation::done() const { return waiting_.empty() && running_.empty(); }
@@ -60,7 +64,7 @@ std::vector<Event> Generation::step(Trace* trace) {
   std::vector<Feed> feeds;
   for (int64_t i : running_) {
     Sequence& s = sequences_[static_cast<size_t>(i)];
-    feeds.push_back({s.session.get(), s.next, 1, Arithmetic::exact, {}});
+    feeds.push_back({s.session.get(), s.next, 1, s.arithmetic, {}});
   }
   std::vector<int64_t> before;
   for (const Feed& f : feeds) before.push_back(f.session->position());
@@ -73,10 +77,7 @@ std::vector<Event> Generation::step(Trace* trace) {
       Sequence& s = sequences_[static_cast<size_t>(running_[k])];
       const int64_t read = s.session->position() - before[k];
       s.next.erase(s.next.begin(), s.next.begin() + read);
-      if (s.next.empty()) {  // read wholly, but its logits are lost with the step
-        s.next = {s.session->tokens().back()};
-        s.session->rewind(1);
-      }
+      if (s.next.empty()) read_last_again(s);  // its logits are lost with the step
     }
     throw;
   }
@@ -114,6 +115,7 @@ Event Generation::advance(int64_t index, const Tensor& logits) {
   } else {
     s.made.push_back(event.token);
     s.next = {event.token};
+    s.arithmetic = options_.decode;
     if (s.decoder) s.held += s.decoder->push(event.token);
     if (static_cast<int64_t>(s.made.size()) >= options_.max_tokens) s.finish = Finish::length;
     else if (s.session->position() + 1 > s.session->context()) s.finish = Finish::context;

@@ -19,6 +19,8 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;         // texts that end a sequence; they are not part of it
   std::vector<int32_t> stop_ids;         // tokens that end a sequence; they are not part of it
+  Arithmetic prompt = Arithmetic::bf16;  // how the prompts are read
+  Arithmetic decode = Arithmetic::exact; // and the tokens that were generated
   int64_t together = 16;                 // the most sequences in one step; others wait
 };
 
@@ -51,13 +53,15 @@ class Generation {
  private:
   struct Sequence {
     std::shared_ptr<Session> session;
-    std::vector<int32_t> next;          // tokens to read in the next step
+    std::vector<int32_t> next;          // tokens to read in the next step, and how
+    Arithmetic arithmetic = Arithmetic::bf16;
     std::vector<int32_t> made;
     std::unique_ptr<StreamDecoder> decoder;
     std::string text, held;             // held: text that may become a stop text
     Finish finish = Finish::no;
   };
   Event advance(int64_t index, const Tensor& logits);
+  static void read_last_again(Sequence& s);  // in its own arithmetic
 
   std::vector<Sequence> sequences_;
   std::shared_ptr<const Tokenizer> tokenizer_;

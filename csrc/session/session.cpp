@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "csrc/core/error.h"
 
@@ -64,8 +65,13 @@ Session Session::fork() const {
   return other;
 }
 
+void Session::keep(int64_t tokens) {
+  tokens_.resize(static_cast<size_t>(tokens));
+  arithmetics_.resize(static_cast<size_t>(tokens));
+}
+
 void Session::clear() {
-  tokens_.clear();
+  keep(0);
   written_ = 0;
   altered_ = false;
 }
@@ -81,7 +87,7 @@ void Session::rewind(int64_t n) {
       held &= oldest >= written_ - s.type.capacity;
     }
   if (held || target == 0) {
-    tokens_.resize(static_cast<size_t>(target));
+    keep(target);
     if (target == 0) clear();
     return;
   }
@@ -90,8 +96,12 @@ void Session::rewind(int64_t n) {
   Session again = *this;
   again.allocate();
   again.clear();
-  const Feed past{&again, std::vector<int32_t>(tokens_.begin(), tokens_.begin() + target), 0, Arithmetic::exact, {}};
-  feed({&past, 1});
+  for (auto first = arithmetics_.begin(), end = first + target, last = first; first != end; first = last) {
+    last = std::find_if(first, end, [&](Arithmetic a) { return a != *first; });
+    const auto token = tokens_.begin() + (first - arithmetics_.begin());
+    const Feed past{&again, std::vector<int32_t>(token, token + (last - first)), 0, *first, {}};
+    feed({&past, 1});
+  }
   *this = std::move(again);
 }
 
@@ -134,17 +144,20 @@ std::vector<Tensor> feed(std::span<const Feed> feeds, Trace* trace) {
   }
   const Graph& graph = *feeds[0].session->graph();
   const int64_t width = graph.values()[graph.value("logits")].type.width();
-  std::vector<Tensor> logits;
-  for (const Feed& f : feeds) logits.emplace_back(DType::f32, f.wanted, std::vector<int64_t>{width});
+  std::vector<Tensor> logits(feeds.size(), Tensor(DType::f32, 0, {width}));
 
   std::vector<Progress> progress;
   for (const Feed& f : feeds) progress.push_back({0, f.session->position()});
   constexpr int64_t kMostRows = 2048;  // of one step, over all sessions: bounds the memory of its values
+  // Feeds of one arithmetic stand together, so that a linear layer reads its weight once for each arithmetic of the step.
+  std::vector<size_t> order(feeds.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return feeds[a].arithmetic < feeds[b].arithmetic; });
   for (;;) {
     Step step;
     StepStates states;
     std::vector<size_t> whose;
-    for (size_t i = 0; i < feeds.size(); ++i) {
+    for (size_t i : order) {
       const Feed& f = feeds[i];
       const int64_t left = static_cast<int64_t>(f.tokens.size()) - progress[i].done;
       const int64_t room = watched || !f.given.empty() ? left : kMostRows - step.rows();
@@ -173,11 +186,19 @@ std::vector<Tensor> feed(std::span<const Feed> feeds, Trace* trace) {
       const Feed& f = feeds[whose[s]];
       Progress& p = progress[whose[s]];
       const int64_t rows = step.segments[s].rows, first = static_cast<int64_t>(f.tokens.size()) - f.wanted;
-      for (int64_t t = std::max(p.done, first); t < p.done + rows; ++t, ++row)
-        std::memcpy(logits[whose[s]].floats() + (t - first) * width, out[0].floats() + row * width, static_cast<size_t>(width) * 4);
+      const int64_t begin = std::max(p.done, first), made = std::max<int64_t>(0, p.done + rows - begin);
+      Tensor& to = logits[whose[s]];
+      if (made && made == f.wanted && made == out[0].rows() && !watched) {
+        to = out[0];
+      } else if (made) {
+        if (!to.rows()) to = Tensor(DType::f32, f.wanted, {width});
+        std::memcpy(to.floats() + (begin - first) * width, out[0].floats() + row * width, static_cast<size_t>(made * width) * 4);
+      }
+      row += made;
       // A session has read what complete steps brought, also when a later one is interrupted.
       f.session->altered_ = f.session->altered_ || !f.given.empty() || (trace && !trace->edits.empty());
       f.session->tokens_.insert(f.session->tokens_.end(), f.tokens.begin() + p.done, f.tokens.begin() + p.done + rows);
+      f.session->arithmetics_.resize(f.session->tokens_.size(), f.arithmetic);
       p.done += rows;
     }
   }

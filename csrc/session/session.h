@@ -28,11 +28,13 @@ class Session {
   int64_t context() const { return limits_.context; }
   int64_t chunk() const { return limits_.chunk; }
   const std::vector<int32_t>& tokens() const { return tokens_; }
+  const std::vector<Arithmetic>& arithmetics() const { return arithmetics_; }  // in which each token was read
   int64_t bytes() const;  // of its caches, whether touched or not
 
   // A session of its own with the same past.
   Session fork() const;
-  // Forgets the last n tokens. Exact: where a sliding cache no longer holds what comes before, the kept tokens are read again.
+  // Forgets the last n tokens. Exact: where a sliding cache no longer holds what comes before, the kept tokens are read again,
+  // each in its own arithmetic.
   void rewind(int64_t n);
   // Forgets everything.
   void clear();
@@ -44,11 +46,13 @@ class Session {
  private:
   friend std::vector<Tensor> feed(std::span<const struct Feed> feeds, Trace* trace);
   void allocate();
+  void keep(int64_t tokens);  // the first so many, as far as tokens_ and arithmetics_ go
 
   std::shared_ptr<const Graph> graph_;
   int64_t vocabulary_;
   Limits limits_;
   std::vector<int32_t> tokens_;
+  std::vector<Arithmetic> arithmetics_;     // of each token
   std::vector<std::vector<State>> states_;  // of each node
   int64_t written_ = 0;                     // positions ever written: older ones may be gone from sliding rings
   bool altered_ = false;                    // by edits or given values: its past cannot be read again

@@ -1,17 +1,19 @@
-// Sessions in files. Layout, little-endian: "GEMSESS1", then u64 each: fingerprint of the graph, context, chunk, half, written
-// positions, number of tokens; the tokens as i32; then for each ring of each node its capacity and width as u64 and its used
+// Sessions in files. Layout, little-endian: "GEMSESS2", then u64 each: fingerprint of the graph, context, chunk, half, written
+// positions, number of tokens, whether it was altered; the tokens as i32, the arithmetic of each as u8; then for each ring of each node its capacity and width as u64 and its used
 // slots; at the end a checksum of all that came before.
 #include <cstring>
 #include <fstream>
 
 #include "csrc/core/error.h"
+#include "csrc/formats/strips.h"
 #include "csrc/io/output_file.h"
+#include "csrc/io/printable.h"
 #include "csrc/session/session.h"
 
 namespace gemloupe {
 namespace {
 
-constexpr char kMagic[] = "GEMSESS1";
+constexpr char kMagic[] = "GEMSESS2";  // the last character is the version
 
 // FNV-1a over 8-byte words: finds damage, not malice.
 struct Checksum {
@@ -79,7 +81,11 @@ uint64_t fingerprint(const Graph& graph) {
     const std::string kind = text(w->format->name(), ' ', w->rows, ' ', w->cols, ' ', w->experts);
     sum.add(kind.data(), kind.size());
     const size_t bytes = static_cast<size_t>(w->bytes()), sample = std::min<size_t>(bytes, 256);
-    for (size_t at : {size_t{0}, (bytes - sample) / 3, (bytes - sample) / 3 * 2, bytes - sample}) sum.add(w->data + at, sample);
+    for (size_t at : {size_t{0}, (bytes - sample) / 3, (bytes - sample) / 3 * 2, bytes - sample}) {
+      uint8_t piece[256];
+      read_bytes(*w, static_cast<int64_t>(at), static_cast<int64_t>(sample), piece);
+      sum.add(piece, sample);
+    }
     sum.add(w->output_scale.data(), w->output_scale.size() * 4);
   }
   return sum.state;
@@ -92,6 +98,7 @@ void Session::save(const std::string& path) const {
                           written_, position(), static_cast<int64_t>(altered_)})
     w.number(static_cast<uint64_t>(v));
   w.bytes(tokens_.data(), tokens_.size() * 4);
+  w.bytes(arithmetics_.data(), arithmetics_.size());
   for (const auto& node : states_)
     for (const State& s : node) {
       w.number(static_cast<uint64_t>(s.type.capacity));
@@ -108,13 +115,15 @@ Session Session::load(const std::string& path, std::shared_ptr<const Graph> grap
   char magic[8];
   demand(r.left >= 8, path, ": is no session file of gemloupe");
   r.bytes(magic, 8);
-  demand(std::memcmp(magic, kMagic, 8) == 0, path, ": is no session file of gemloupe, or one of another version");
+  demand(std::memcmp(magic, kMagic, 7) == 0, path, ": is no session file of gemloupe");
+  demand(magic[7] == kMagic[7], path, ": is a session file of version ", printable({magic + 7, 1}), ", expected '", kMagic[7],
+         "'; read its tokens again with this version");
   const uint64_t print = r.number();
   demand(print == fingerprint(*graph), path, ": the session is of another model or another graph; load it with the one that wrote it");
   SessionOptions options;
   const uint64_t context = r.number(), chunk = r.number(), half = r.number(), written = r.number(), count = r.number(), altered = r.number();
   demand(context >= 1 && context <= static_cast<uint64_t>(model_context) && chunk >= 1 && chunk <= context && chunk <= 65536 && half <= 1 &&
-             written <= context && count <= written && altered <= 1 && count <= r.left / 4,
+             written <= context && count <= written && altered <= 1 && count <= r.left / 5,
          path, ": its numbers contradict each other; the file is damaged");
   options.context = static_cast<int64_t>(context);
   options.chunk = static_cast<int64_t>(chunk);
@@ -125,6 +134,11 @@ Session Session::load(const std::string& path, std::shared_ptr<const Graph> grap
   session.tokens_.resize(count);
   r.bytes(session.tokens_.data(), count * 4);
   for (int32_t t : session.tokens_) demand(t >= 0 && t < vocabulary, path, ": holds the token ", t, ", outside the vocabulary; the file is damaged");
+  session.arithmetics_.resize(count);
+  r.bytes(session.arithmetics_.data(), count);
+  for (Arithmetic a : session.arithmetics_)
+    demand(static_cast<int>(a) < kArithmetics, path, ": names the arithmetic ", static_cast<int>(a), " of ", kArithmetics,
+           "; the file is damaged");
   for (auto& node : session.states_)
     for (State& s : node) {
       const uint64_t capacity = r.number(), width = r.number();

@@ -34,6 +34,9 @@ class Kernel {
     return best_[static_cast<int>(isa())](args...);
   }
 
+  // Whether another variant than the reference runs.
+  bool is_fast() const { return best_[static_cast<int>(isa())] != variants_.front().run; }
+
   // The variants this machine can run, the reference first. Tests and benchmarks walk this list.
   std::vector<Variant<Fn>> runnable() const {
     std::vector<Variant<Fn>> found;

@@ -18,6 +18,7 @@ struct Matrix {
       : data(data), rows(rows), cols(cols), stride(stride) {}
 
   [[gnu::always_inline]] T* row(int64_t r) const { return data + r * stride; }
+  [[gnu::always_inline]] Matrix slice(int64_t first, int64_t count) const { return {row(first), count, cols, stride}; }
   [[gnu::always_inline]] operator Matrix<const T>() const { return {data, rows, cols, stride}; }
 };
 

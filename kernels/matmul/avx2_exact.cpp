@@ -26,7 +26,9 @@ constexpr int kRows = 8;  // weight rows a tile, a lane each
   return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
 }
 
-float quantize(const float* x, int64_t cols, int64_t padded, int group, uint8_t* planes, int32_t* sums) {
+}  // namespace
+
+float avx2_quantize(const float* x, int64_t cols, int64_t padded, int group, uint8_t* planes, int32_t* sums) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
   __m256i largest = _mm256_setzero_si256();  // floats without a sign order as integers do, NaN above infinity
   for (int64_t i = 0; i < cols; i += 8)
@@ -61,6 +63,8 @@ float quantize(const float* x, int64_t cols, int64_t padded, int group, uint8_t*
   }
   return !finite ? bits_to_float(0x7fc00000) : zero ? 0.0f : m / 32639.0f;
 }
+
+namespace {
 
 // Eight rows of eight dwords become columns.
 [[gnu::always_inline]] inline void transpose(const void* from, int64_t stride_bytes, void* to) {
@@ -154,7 +158,7 @@ void multiply(const Product& p) {
 
 }  // namespace
 
-const Steps avx2_steps = {kRows, quantize, interleave, turn, multiply, nullptr};
+const Steps avx2_steps = {kRows, avx2_quantize, interleave, turn, multiply, nullptr};
 
 }  // namespace gemloupe::matmul
 

@@ -15,7 +15,9 @@ constexpr int kRows = 16;  // weight rows a tile, a lane each
 
 [[gnu::always_inline]] inline __mmask16 tail(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
 
-float quantize(const float* x, int64_t cols, int64_t padded, int group, uint8_t* planes, int32_t* sums) {
+}  // namespace
+
+float avx512_quantize(const float* x, int64_t cols, int64_t padded, int group, uint8_t* planes, int32_t* sums) {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
   __m512i largest = _mm512_setzero_si512();  // floats without a sign order as integers do, NaN above infinity
   for (int64_t i = 0; i < cols; i += 16) {
@@ -51,6 +53,8 @@ float quantize(const float* x, int64_t cols, int64_t padded, int group, uint8_t*
   }
   return !finite ? bits_to_float(0x7fc00000) : zero ? 0.0f : m / 32639.0f;
 }
+
+namespace {
 
 // Rows of 16 dwords become columns.
 [[gnu::always_inline]] inline void transpose(__m512i v[16]) {
@@ -163,7 +167,7 @@ void multiply(const Product& p) {
 
 }  // namespace
 
-const Steps avx512_steps = {kRows, quantize, interleave, turn, multiply, avx512_direct};
+const Steps avx512_steps = {kRows, avx512_quantize, interleave, turn, multiply, avx512_direct};
 
 }  // namespace gemloupe::matmul
 

@@ -17,25 +17,6 @@ constexpr int64_t kChunk = 2048;
 // Bytes of packed weights a task streams through, and multiply-adds that are worth another thread.
 constexpr int64_t kTaskBytes = 64 << 10, kWork = 1 << 19;
 
-int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
-// Cuts aligned pieces out of one scratch whose size is the sum of their bytes().
-class Pieces {
- public:
-  template <class T>
-  static int64_t bytes(int64_t count) { return up(count * static_cast<int64_t>(sizeof(T)), 64); }
-  explicit Pieces(void* at) : at_(static_cast<uint8_t*>(at)) {}
-  template <class T>
-  T* take(int64_t count) {
-    T* piece = reinterpret_cast<T*>(at_);
-    at_ += bytes<T>(count);
-    return piece;
-  }
-
- private:
-  uint8_t* at_;
-};
-
 Known known(const PackedRows& w) {
   static const char* const kNames[kKnown] = {"", "Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q6_K"};
   static const auto decoders = [] {
@@ -99,7 +80,7 @@ void multiply(const Steps& steps, const Batch& batch, const Job* jobs, int64_t c
   const int group = any.layout.group;
   const int64_t padded = up(up(std::max<int64_t>(any.cols, 1), any.layout.block), 64);
   const int64_t runs_a_group = (group + kRun - 1) / kRun;
-  const int64_t runs = any.cols / group * runs_a_group + (any.cols % group + kRun - 1) / kRun;
+  Quantized q(any.cols, padded, group);
 
   // Tasks are runs of tiles; task_end[j] counts those of jobs 0..j.
   int64_t work = 0, tasks = 0;
@@ -112,35 +93,16 @@ void multiply(const Steps& steps, const Batch& batch, const Job* jobs, int64_t c
 
   const Direct direct = steps.direct ? steps.direct[static_cast<int>(known(any))] : Direct{nullptr, nullptr};
   Tile tile = Tile::sizes(any);
-  const int64_t plane_stride = 2 * padded + 64;  // 64: rows must not meet in the same cache sets
   const int64_t tile_bytes = tile.bytes(steps.lanes);
-  const int64_t bytes = Pieces::bytes<uint8_t>(batch.rows * plane_stride) + 2 * Pieces::bytes<float>(batch.rows * runs) +
-                        Pieces::bytes<float>(batch.rows) + Pieces::bytes<float*>(batch.rows) + Pieces::bytes<int64_t>(count) +
-                        parts * tile_bytes;
+  const int64_t bytes = q.bytes(batch.rows) + Pieces::bytes<int64_t>(count) + parts * tile_bytes;
   Pieces pieces(scratch(bytes / static_cast<int64_t>(sizeof(float))));
-  uint8_t* planes = pieces.take<uint8_t>(batch.rows * plane_stride);
-  int32_t* correction = pieces.take<int32_t>(batch.rows * runs);
-  float* sums = pieces.take<float>(batch.rows * runs);
-  float* row_scale = pieces.take<float>(batch.rows);
-  float** y = pieces.take<float*>(batch.rows);
+  q.place(pieces, batch.rows);
   int64_t* task_end = pieces.take<int64_t>(count);
   uint8_t* tiles = pieces.take<uint8_t>(parts * tile_bytes);
 
   for (int64_t j = 0, end = 0; j < count; ++j) task_end[j] = end += (jobs[j].w.rows + task_rows - 1) / task_rows;
 
-  share(parts == 1 ? 1 : batch.rows, std::max<int64_t>(1, (1 << 16) / padded), [&](int64_t first, int64_t last) {
-    if (parts == 1) first = 0, last = batch.rows;
-    for (int64_t i = first; i < last; ++i) {
-      const int64_t t = batch.order ? batch.order[i] : i;
-      y[i] = batch.y.row(t);
-      int32_t* x_sums = correction + i * runs;
-      row_scale[i] = steps.quantize(batch.x.row(t), any.cols, padded, group, planes + i * plane_stride, x_sums);
-      for (int64_t g = 0; g < runs; ++g) {
-        sums[i * runs + g] = static_cast<float>(x_sums[g]);
-        x_sums[g] = static_cast<int32_t>(-static_cast<uint32_t>(any.layout.offset) * static_cast<uint32_t>(x_sums[g]));
-      }
-    }
-  });
+  q.fill(steps.quantize, batch, any.layout.offset, parts > 1);
 
   std::atomic<int64_t> next{0};
   share(parts, 1, [&](int64_t part, int64_t) {
@@ -153,15 +115,15 @@ void multiply(const Steps& steps, const Batch& batch, const Job* jobs, int64_t c
       Product product;
       product.codes = own.codes, product.scale = own.scale, product.min = own.min;
       product.group = group, product.has_min = any.layout.has_min;
-      product.rows = job.rows, product.plane_stride = plane_stride, product.run_stride = runs;
-      product.row_scale = row_scale + job.first, product.y = y + job.first;
+      product.rows = job.rows, product.plane_stride = q.plane_stride(), product.run_stride = q.runs;
+      product.row_scale = q.row_scale + job.first, product.y = q.y + job.first;
       for (int64_t r = begin; r < end; r += steps.lanes) {
         product.used = static_cast<int>(std::min<int64_t>(steps.lanes, end - r)), product.y_first = r;
         const bool straight = product.used == steps.lanes && any.cols > 0;
         const uint8_t *rows = job.w.data + r * job.w.row_bytes, *next = rows + steps.lanes * job.w.row_bytes;
         if (direct.dot && straight && job.rows == 1) {
-          product.planes = planes + job.first * plane_stride;
-          product.correction = correction + job.first * runs, product.sums = sums + job.first * runs;
+          product.planes = q.planes + job.first * q.plane_stride();
+          product.correction = q.correction + job.first * q.runs, product.sums = q.sums + job.first * q.runs;
           direct.dot(rows, job.w.row_bytes, any.cols / any.layout.block, product);
           continue;
         }
@@ -174,9 +136,9 @@ void multiply(const Steps& steps, const Batch& batch, const Job* jobs, int64_t c
             fill(steps, own, job.w, r, product.used, c, up(cols, any.layout.block));
           product.cols = cols;
           product.first = c == 0, product.last = c + cols >= any.cols;
-          product.planes = planes + job.first * plane_stride + 2 * c;
-          product.correction = correction + job.first * runs + c / group * runs_a_group;
-          product.sums = sums + job.first * runs + c / group * runs_a_group;
+          product.planes = q.planes + job.first * q.plane_stride() + 2 * c;
+          product.correction = q.correction + job.first * q.runs + c / group * runs_a_group;
+          product.sums = q.sums + job.first * q.runs + c / group * runs_a_group;
           steps.multiply(product);
         }
       }

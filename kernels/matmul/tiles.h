@@ -7,12 +7,10 @@
 
 #include <cstdint>
 
+#include "kernels/matmul/batch.h"
 #include "kernels/matmul/exact.h"
 
 namespace gemloupe::matmul {
-
-// Columns that an integer sum takes at most: a group, or the parts of a long one.
-inline constexpr int kRun = 256;
 
 // One tile times all activation rows of a job, over a chunk of columns.
 struct Product {
@@ -52,9 +50,7 @@ struct Direct {
 // What a variant brings.
 struct Steps {
   int lanes;
-  // Quantizes a row; fills `padded` (a multiple of 64 and of the group) elements of planes and the sums X of its runs;
-  // gives s.
-  float (*quantize)(const float* x, int64_t cols, int64_t padded, int group, uint8_t* planes, int32_t* sums);
+  Quantize* quantize;
   // [lane][column] to [column / 4][lane][4]; `cols` is a multiple of 64.
   void (*interleave)(const uint8_t* staged, int64_t stride, int64_t cols, uint8_t* codes);
   // [lane][group] to [group][lane]; `groups` is a multiple of 16.
@@ -71,15 +67,7 @@ struct Job {
   int64_t first = 0, rows = 0;  // in the order of Batch
 };
 
-// y row order[i] (i where order is null) belongs to x row order[i]; jobs cover [0, rows).
-struct Batch {
-  Matrix<const float> x;
-  Matrix<float> y;
-  const int32_t* order = nullptr;
-  int64_t rows = 0;
-};
-
-// All jobs have the same cols and layout.
+// All jobs have the same cols and layout; they cover the batch's rows.
 void multiply(const Steps& steps, const Batch& batch, const Job* jobs, int64_t count);
 
 }  // namespace gemloupe::matmul

@@ -31,6 +31,7 @@ void bind_model(py::module_& m);
 void bind_session(py::module_& m);
 void bind_generate(py::module_& m);
 void bind_measure(py::module_& m);
+void bind_bench(py::module_& m);
 
 using Release = py::call_guard<py::gil_scoped_release>;
 using Ids = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;

@@ -38,13 +38,16 @@ void bind_generate(py::module_& m) {
   py::class_<Running>(m, "Generation", "Texts being written.")
       .def(py::init([](const std::vector<std::shared_ptr<Session>>& sessions, const std::vector<Ids>& prompts,
                        const std::shared_ptr<Tokenizer>& tokenizer, int64_t max_tokens, const py::dict& sampler,
-                       const std::vector<std::string>& stop, const std::vector<int32_t>& stop_ids, int64_t together) {
+                       const std::vector<std::string>& stop, const std::vector<int32_t>& stop_ids, int64_t together,
+                       const std::string& prompt_arithmetic, const std::string& arithmetic) {
              GenerateOptions options;
              options.max_tokens = max_tokens;
              options.sampler = sampler_of(sampler);
              options.stop = stop;
              options.stop_ids = stop_ids;
              options.together = together;
+             options.prompt = arithmetic_named(prompt_arithmetic);
+             options.decode = arithmetic_named(arithmetic);
              std::vector<std::vector<int32_t>> lists;
              for (const Ids& ids : prompts) lists.push_back(to_ids(ids));
              auto running = std::make_unique<Running>();
@@ -53,7 +56,7 @@ void bind_generate(py::module_& m) {
              return running;
            }),
            py::arg("sessions"), py::arg("prompts"), py::arg("tokenizer"), py::arg("max_tokens"), py::arg("sampler"), py::arg("stop"),
-           py::arg("stop_ids"), py::arg("together"))
+           py::arg("stop_ids"), py::arg("together"), py::arg("prompt_arithmetic"), py::arg("arithmetic"))
       .def_property_readonly("done", [](const Running& r) { return r.generation->done(); })
       .def("step",
            [](Running& r) {

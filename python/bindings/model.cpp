@@ -62,10 +62,13 @@ void bind_model(py::module_& m) {
           },
           py::arg("rules"))
       .def("save_gguf", [](const Model& model, const std::string& path) { save_gguf(model, path, signal_poll()); }, py::arg("path"), Release())
+      .def("save_gem", [](const Model& model, const std::string& path) { save_gem(model, path, signal_poll()); }, py::arg("path"), Release())
       .def("save_folder", [](const Model& model, const std::string& folder) { save_folder(model, folder, signal_poll()); },
            py::arg("folder"), Release());
 
-  m.def("load_model", &load_model, py::arg("path"), Release());
+  m.def(
+      "load_model", [](const std::string& path, bool pack, bool verify) { return load_model(path, {pack, verify, signal_poll()}); },
+      py::arg("path"), py::arg("pack"), py::arg("verify"), Release());
   m.def(
       "random_model",
       [](const Config& config, const std::string& format, int64_t layers, int64_t vocabulary, uint64_t seed) {

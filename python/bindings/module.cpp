@@ -15,4 +15,5 @@ PYBIND11_MODULE(_core, m) {
   bind_session(m);
   bind_generate(m);
   bind_measure(m);
+  bind_bench(m);
 }

@@ -25,7 +25,8 @@ class PythonOp : public Op {
     const auto& segments = call.step.segments;
     py::list step;
     for (size_t s = 0; s < segments.size(); ++s)
-      step.append(py::make_tuple(segments[s].first_row, segments[s].rows, segments[s].position, keys(call, s)));
+      step.append(py::make_tuple(segments[s].first_row, segments[s].rows, segments[s].position, keys(call, s),
+                                 gemloupe::name(segments[s].arithmetic)));
     py::tuple inputs(call.inputs.size()), weights(call.weights.size());
     for (size_t i = 0; i < call.inputs.size(); ++i) inputs[i] = to_numpy(call.inputs[i], false);
     for (size_t i = 0; i < call.weights.size(); ++i) weights[i] = py::cast(*call.weights[i]);

@@ -7,16 +7,15 @@
 namespace gemloupe::bindings {
 namespace {
 
-
 Feed to_feed(const std::shared_ptr<Session>& session, const Ids& tokens, int64_t wanted, const std::string& arithmetic) {
   check(session != nullptr, "feed: there is no session");
   return Feed{session.get(), to_ids(tokens), wanted, arithmetic_named(arithmetic), {}};
 }
 
-py::list feed_many(const std::vector<std::tuple<std::shared_ptr<Session>, Ids, int64_t>>& list, const std::string& arithmetic) {
+py::list feed_many(const std::vector<std::tuple<std::shared_ptr<Session>, Ids, int64_t, std::string>>& list) {
   std::vector<Feed> feeds;
   std::vector<const Session*> sessions;
-  for (const auto& [session, tokens, wanted] : list) {
+  for (const auto& [session, tokens, wanted, arithmetic] : list) {
     feeds.push_back(to_feed(session, tokens, wanted, arithmetic));
     sessions.push_back(session.get());
   }
@@ -57,8 +56,8 @@ py::tuple run_watched(const std::shared_ptr<Session>& session, const Ids& tokens
 }
 
 // A number for each value, equal only if its bits are: how compare finds where two models part without keeping their values.
-py::dict digests(const std::shared_ptr<Session>& session, const Ids& tokens) {
-  const Feed one = to_feed(session, tokens, 1, "exact");
+py::dict digests(const std::shared_ptr<Session>& session, const Ids& tokens, const std::string& arithmetic) {
+  const Feed one = to_feed(session, tokens, 1, arithmetic);
   const InUse in_use(*session);
   Trace trace = make_trace({}, {});
   std::map<std::string, uint64_t> digest;
@@ -80,6 +79,17 @@ py::dict digests(const std::shared_ptr<Session>& session, const Ids& tokens) {
   for (const Value& v : session->graph()->values())
     if (const auto found = digest.find(v.name); found != digest.end()) all[to_str(v.name)] = found->second;
   return all;
+}
+
+// (arithmetic, how many tokens), in the order in which they were read.
+py::list arithmetics(const Session& session) {
+  const InUse in_use(session);
+  py::list runs;
+  for (auto first = session.arithmetics().begin(), end = session.arithmetics().end(), last = first; first != end; first = last) {
+    while (last != end && *last == *first) ++last;
+    runs.append(py::make_tuple(name(*first), last - first));
+  }
+  return runs;
 }
 
 SessionOptions options_of(int64_t context, int64_t chunk, bool half) {
@@ -107,6 +117,7 @@ void bind_session(py::module_& m) {
                                const InUse in_use(s);
                                return s.tokens();
                              })
+      .def_property_readonly("arithmetics", &arithmetics)
       .def("fork",
            [](const Session& s) {
              const InUse in_use(s);
@@ -136,7 +147,7 @@ void bind_session(py::module_& m) {
           py::arg("path"))
       .def("run", &run_watched, py::arg("tokens"), py::arg("wanted"), py::arg("arithmetic"), py::arg("record"), py::arg("edits"),
            py::arg("given"))
-      .def("digests", &digests, py::arg("tokens"));
+      .def("digests", &digests, py::arg("tokens"), py::arg("arithmetic"));
 
   m.def(
       "load_session",
@@ -145,7 +156,7 @@ void bind_session(py::module_& m) {
         return std::make_shared<Session>(Session::load(path, graph, vocabulary, model_context));
       },
       py::arg("path"), py::arg("graph"), py::arg("vocabulary"), py::arg("model_context"));
-  m.def("feed", &feed_many, py::arg("feeds"), py::arg("arithmetic"));
+  m.def("feed", &feed_many, py::arg("feeds"));
 }
 
 }  // namespace gemloupe::bindings

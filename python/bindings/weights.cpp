@@ -4,6 +4,7 @@
 #include "csrc/core/error.h"
 #include "csrc/formats/format.h"
 #include "csrc/formats/grid.h"
+#include "csrc/formats/strips.h"
 #include "python/bindings/bindings.h"
 
 namespace gemloupe::bindings {
@@ -50,7 +51,14 @@ void bind_weights(py::module_& m) {
       .def_readonly("cols", &Weight::cols)
       .def_readonly("experts", &Weight::experts)
       .def_property_readonly("bytes", &Weight::bytes)
-      .def("data", [](const Weight& w) { return py::bytes(reinterpret_cast<const char*>(w.data), static_cast<size_t>(w.bytes())); })
+      .def("data",
+           [](const Weight& w) {
+             py::bytes bytes(nullptr, static_cast<size_t>(w.bytes()));
+             auto* to = reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(bytes.ptr()));
+             const py::gil_scoped_release release;
+             read_bytes(w, 0, w.bytes(), to);
+             return bytes;
+           })
       .def("unpack", &unpack, py::arg("first"), py::arg("last"));
 
   m.def("format_names", &format_names);

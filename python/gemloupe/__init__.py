@@ -21,6 +21,7 @@ _os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from . import _core, arguments  # noqa: E402
 from ._core import Config, Error, Format, LayerConfig, Op, RopeConfig
+from .bench import Bench, Rate, Roof, Work, bench, measure_roof, step_work
 from .compare import Comparison, Difference, compare
 from .graph import Graph, Node, Segment, Value
 from .machine import Setting, isa, system, threads
@@ -39,10 +40,10 @@ else:
     from ._core import ops
 
 __all__ = [
-    "Comparison", "Config", "Difference", "Error", "Format", "Generated", "Graph", "LayerConfig", "Model", "Node", "Op", "Options",
-    "Perplexity", "RopeConfig", "Run", "Segment", "Session", "Setting", "Stream", "StreamDecoder", "Tokenizer", "Value", "Weight",
-    "Weights", "compare", "feed", "format_named", "formats", "grid", "isa", "load", "ops", "random", "reference",
-    "released_sizes", "system", "threads", "top_k",
+    "Bench", "Comparison", "Config", "Difference", "Error", "Format", "Generated", "Graph", "LayerConfig", "Model", "Node", "Op", "Options",
+    "Perplexity", "Rate", "Roof", "RopeConfig", "Run", "Segment", "Session", "Setting", "Stream", "StreamDecoder", "Tokenizer", "Value", "Weight",
+    "Weights", "Work", "bench", "compare", "feed", "format_named", "formats", "grid", "isa", "load", "measure_roof", "ops", "random", "reference",
+    "released_sizes", "step_work", "system", "threads", "top_k",
 ]
 
 

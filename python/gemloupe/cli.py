@@ -1,4 +1,4 @@
-"""The command line: gemloupe inspect, generate, perplexity, compare."""
+"""The command line: gemloupe inspect, generate, perplexity, compare, bench."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from .model import size_text
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Look inside a Gemma, change one thing, measure what that did.")
 
-ModelPath = Annotated[str, typer.Argument(help='A .gguf file, a folder of safetensors, or "gemma3-270m".')]
+ModelPath = Annotated[str, typer.Argument(help='A .gguf or .gem file, a folder of safetensors, or "gemma3-270m".')]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Measured = Annotated[str, typer.Option("--arithmetic", help="exact, bf16 (fast) or int8.")]
 Context = Annotated[int, typer.Option(help="Tokens of a chunk.")]
 TextFile = Annotated[str, typer.Argument(help='A text file; "-" reads standard input.')]
 
@@ -128,6 +129,8 @@ def generate(
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, seed: int = 0,
     stop: Annotated[Optional[list[str]], typer.Option(help="A text that ends the sequence; may be given several times.")] = None,
+    prompt_arithmetic: Annotated[str, typer.Option(help="How the prompt is read: bf16 (fast), exact or int8.")] = "bf16",
+    arithmetic: Annotated[str, typer.Option(help="How the written tokens are read: exact, bf16 or int8.")] = "exact",
     as_json: AsJson = False,
 ) -> None:
     """Continues a text."""
@@ -135,22 +138,23 @@ def generate(
     text = read_text("-") if prompt == "-" else prompt
     begin = time.monotonic()
     stream = loaded.stream(text, max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
-                           repetition_penalty=repetition_penalty, seed=seed, stop=stop or [])
+                           repetition_penalty=repetition_penalty, seed=seed, stop=stop or [],
+                           prompt_arithmetic=prompt_arithmetic, arithmetic=arithmetic)
     for piece in stream:
         if not as_json:
             print(piece, end="", flush=True)
     seconds = time.monotonic() - begin
     if as_json:
-        print_json({"text": stream.text, "tokens": stream.tokens, "finish": stream.finish, "seconds": seconds, "protocol": loaded.protocol()})
+        print_json({"text": stream.text, "tokens": stream.tokens, "finish": stream.finish, "seconds": seconds, "protocol": stream.protocol})
     else:
         print()
         print(f"{len(stream.tokens)} tokens, {len(stream.tokens) / seconds:.1f} tokens/s, ended by {stream.finish}", file=sys.stderr)
 
 
 @app.command()
-def perplexity(model: ModelPath, text: TextFile, context: Context = 512, as_json: AsJson = False) -> None:
+def perplexity(model: ModelPath, text: TextFile, context: Context = 512, arithmetic: Measured = "exact", as_json: AsJson = False) -> None:
     """How well a model foretells a text."""
-    result = gl.load(model).perplexity(read_text(text), context=context)
+    result = gl.load(model).perplexity(read_text(text), context=context, arithmetic=arithmetic)
     if as_json:
         print_json({"perplexity": result.value, "standard_error": result.standard_error, "nll": result.nll,
                     "tokens_scored": result.tokens_scored, "protocol": result.protocol})
@@ -159,13 +163,41 @@ def perplexity(model: ModelPath, text: TextFile, context: Context = 512, as_json
 
 
 @app.command()
-def compare(base: ModelPath, other: ModelPath, text: TextFile, context: Context = 512, as_json: AsJson = False) -> None:
+def compare(base: ModelPath, other: ModelPath, text: TextFile, context: Context = 512, arithmetic: Measured = "exact",
+            as_json: AsJson = False) -> None:
     """How far two models' predictions lie apart on a text, and where they part first."""
-    result = gl.compare(gl.load(base), gl.load(other), [read_text(text)], context=context)
+    result = gl.compare(gl.load(base), gl.load(other), [read_text(text)], context=context, arithmetic=arithmetic)
     if as_json:
         print_json(result.to_dict())
     else:
         print(result)
+
+
+@app.command()
+def bench(
+    model: ModelPath,
+    prompt: Annotated[int, typer.Option(help="Tokens of the prompt; 0 for none.")] = 512,
+    decode: Annotated[int, typer.Option(help="Decode steps; 0 for none.")] = 32,
+    depth: Annotated[int, typer.Option(help="Tokens in the cache before either.")] = 0,
+    sessions: Annotated[int, typer.Option(help="Sequences that decode together.")] = 1,
+    arithmetic: Annotated[str, typer.Option(help="Of the prompt: bf16, exact or int8.")] = "bf16",
+    rounds: Annotated[int, typer.Option(help="The median of so many.")] = 3,
+    cache: Annotated[str, typer.Option(help="f32 or f16.")] = "f32",
+    chunk: Annotated[int, typer.Option(help="The most rows of one step; 0 for the default.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the random ids.")] = 0,
+    json_file: Annotated[Optional[str], typer.Option("--json", help='Write JSON to this file; "-" prints it.')] = None,
+) -> None:
+    """How fast a model runs, beside how fast this machine could run it."""
+    kept = None if json_file in (None, "-") else open(str(json_file), "w", encoding="utf-8")  # a bad path shows before the minutes pass
+    result = gl.bench(model, prompt=prompt, decode=decode, depth=depth, sessions=sessions, arithmetic=arithmetic, rounds=rounds,
+                      cache=cache, chunk=chunk, seed=seed)
+    if json_file == "-":
+        print_json(result.to_dict())
+        return
+    print(result)
+    if kept is not None:
+        with kept:
+            kept.write(result.to_json() + "\n")
 
 
 def main() -> None:

@@ -80,15 +80,15 @@ class Comparison:
 
 
 
-def first_difference(base: Model, other: Model, tokens: npt.NDArray[np.int32]) -> Difference | None:
+def first_difference(base: Model, other: Model, tokens: npt.NDArray[np.int32], arithmetic: str) -> Difference | None:
     """The first value, in the base's order, whose bits differ. Only digests are kept of all others."""
     n = len(tokens)
-    a = base.session(context=n, chunk=n)._core.digests(tokens)
-    b = other.session(context=n, chunk=n)._core.digests(tokens)
+    a = base.session(context=n, chunk=n)._core.digests(tokens, arithmetic)
+    b = other.session(context=n, chunk=n)._core.digests(tokens, arithmetic)
     for name, digest in a.items():
         if name not in b or b[name] == digest:
             continue
-        x, y = base.run(tokens, record=[name], logits="last")[name], other.run(tokens, record=[name], logits="last")[name]
+        x, y = (model.run(tokens, record=[name], logits="last", arithmetic=arithmetic)[name] for model in (base, other))
         if x.shape != y.shape:
             return Difference(name, (), float("nan"), float("nan"), float("inf"), float("inf"))
         apart = np.abs(x.astype(np.float64) - y.astype(np.float64))
@@ -103,7 +103,7 @@ def first_difference(base: Model, other: Model, tokens: npt.NDArray[np.int32]) -
 def compare(base: Model, other: Model, texts: Prompt | Sequence[Prompt], context: int = 512, arithmetic: str = "exact") -> Comparison:
     """Measures how far `other` lies from `base` on one text or a list (or lists of ids), chunked and scored as by Model.perplexity.
 
-    Both models must share a vocabulary; texts are encoded by the base's tokenizer. ValueError where they do not, for empty texts
+    Both models must share a vocabulary; texts are encoded by the base's tokenizer. arithmetic: "exact", "bf16" or "int8". ValueError where they do not, for empty texts
     and for a context that a model does not have.
 
     >>> small = model.quantize({"layers.*.ffn.*": gl.grid(bits=3, group=64)})
@@ -146,7 +146,7 @@ def compare(base: Model, other: Model, texts: Prompt | Sequence[Prompt], context
         perplexity_base=summary(np.concatenate(nll_base))[0],
         perplexity_other=summary(np.concatenate(nll_other))[0],
         tokens=len(kld),
-        first=first_difference(base, other, chunks[0].tokens[:LOOK]),
+        first=first_difference(base, other, chunks[0].tokens[:LOOK], arithmetic),
         bytes_base=base.bytes,
         bytes_other=other.bytes,
         protocol=protocol,

@@ -37,12 +37,13 @@ class Value:
 
 @dataclass(frozen=True)
 class Segment:
-    """The rows of one session in a step, as a callable op sees them."""
+    """The rows of one session in a step, as a callable op sees them: at consecutive positions, all of one arithmetic."""
 
     first_row: int
     rows: int
     position: int
     keys: int
+    arithmetic: str
 
 
 class Graph:
@@ -152,7 +153,7 @@ def op_caller(function: Callable[..., Any]) -> Callable[[str, list[str]], tuple[
     description = getattr(function, "__name__", type(function).__name__)
 
     def make(name: str, outputs: list[str]) -> tuple[Callable[..., Any], str]:
-        def call(step: list[tuple[int, int, int, int]], inputs: tuple[Any, ...], weights: tuple[_core.Weight, ...]) -> Any:
+        def call(step: list[tuple[int, int, int, int, str]], inputs: tuple[Any, ...], weights: tuple[_core.Weight, ...]) -> Any:
             extra: dict[str, Any] = {}
             if "name" in known:
                 extra["name"] = name

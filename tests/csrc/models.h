@@ -62,8 +62,8 @@ inline Session session_of(const Model& m, int64_t chunk = 64, int64_t context = 
 }
 
 // Logits of all tokens read in one feed.
-inline Tensor logits_of(Session& s, const std::vector<int32_t>& tokens, Trace* trace = nullptr) {
-  const Feed f{&s, tokens, static_cast<int64_t>(tokens.size()), Arithmetic::exact, {}};
+inline Tensor logits_of(Session& s, const std::vector<int32_t>& tokens, Arithmetic arithmetic = Arithmetic::exact, Trace* trace = nullptr) {
+  const Feed f{&s, tokens, static_cast<int64_t>(tokens.size()), arithmetic, {}};
   return feed({&f, 1}, trace)[0];
 }
 
@@ -74,6 +74,7 @@ inline bool same_bits(const Tensor& a, int64_t row_a, const Tensor& b, int64_t r
   return a.width() == b.width() && std::equal(a.ints() + row_a * a.width(), a.ints() + (row_a + rows) * a.width(), b.ints() + row_b * b.width());
 }
 
+inline constexpr Arithmetic kEvery[] = {Arithmetic::exact, Arithmetic::bf16, Arithmetic::int8};
 inline const char* const kKinds[] = {"gemma3", "dense", "ple", "experts"};
 
 }  // namespace gemloupe::testing

@@ -51,6 +51,26 @@ std::vector<Record> golden() {
   return records;
 }
 
+// A user's scheme with nothing but pack and unpack: thirds of a number of sixteen bits.
+class Thirds final : public Format, public std::enable_shared_from_this<Thirds> {
+ public:
+  std::string name() const override { return "thirds"; }
+  int64_t row_bytes(int64_t cols) const override { return cols * 2; }
+  Weight pack(Matrix<const float> w) const override {
+    uint8_t* data;
+    Weight packed = allocate_weight(shared_from_this(), w.rows, w.cols, data);
+    for (int64_t i = 0; i < w.rows * w.cols; ++i) reinterpret_cast<int16_t*>(data)[i] = static_cast<int16_t>(w.data[i] * 3 * 256);
+    return packed;
+  }
+  void unpack(const Weight& w, int64_t first_row, Matrix<float> out) const override {
+    for (int64_t r = 0; r < out.rows; ++r)
+      for (int64_t c = 0; c < w.cols; ++c) {
+        const auto* row = reinterpret_cast<const int16_t*>(w.data) + (first_row + r) * w.cols;
+        out.row(r)[c] = static_cast<float>(row[c]) / (3 * 256) * w.scale_of_row(first_row + r);
+      }
+  }
+};
+
 // Equal bits, or both not a number: the sign and payload of a NaN are the machine's.
 bool same(float a, float b) { return float_to_bits(a) == float_to_bits(b) || (a != a && b != b); }
 
@@ -306,8 +326,27 @@ TEST_SUITE("formats") {
     CHECK_THROWS_AS(format->unpack(w, 1, {out.data(), 4, 256}), std::invalid_argument);
     CHECK_THROWS_AS(format->unpack(w, -1, {out.data(), 1, 256}), std::invalid_argument);
     CHECK_THROWS_AS(format->unpack(w, 0, {out.data(), 1, 128}), std::invalid_argument);
-    CHECK_THROWS_AS(format->matmul({x.data(), 1, 128}, w, 0, {out.data(), 1, 4}), std::invalid_argument);
-    CHECK_THROWS_AS(format->matmul({x.data(), 1, 256}, w, 0, {out.data(), 2, 4}), std::invalid_argument);
+    CHECK_THROWS_AS(format->matmul({x.data(), 1, 128}, w, 0, {out.data(), 1, 4}, Arithmetic::exact), std::invalid_argument);
+    CHECK_THROWS_AS(format->matmul({x.data(), 1, 256}, w, 0, {out.data(), 2, 4}, Arithmetic::exact), std::invalid_argument);
+  }
+
+  TEST_CASE("a scheme of nothing but pack and unpack multiplies in every arithmetic") {
+    const int64_t rows = 21, cols = 40, tokens = 5;
+    const auto format = std::make_shared<Thirds>();
+    const auto x = normal(tokens * cols, 23, 1.0f);
+    const Weight w = format->pack({normal(rows * cols, 24).data(), rows, cols});
+    const auto plain = unpacked(w);
+    const Weight floats = format_named("F32")->pack({plain.data(), rows, cols});
+    std::vector<float> y(tokens * rows), expected(tokens * rows);
+    for (Arithmetic arithmetic : {Arithmetic::exact, Arithmetic::int8}) {
+      format->matmul({x.data(), tokens, cols}, w, 0, {y.data(), tokens, rows}, arithmetic);
+      floats.format->matmul({x.data(), tokens, cols}, floats, 0, {expected.data(), tokens, rows}, arithmetic);
+      CHECK(y == expected);
+    }
+    format->matmul({x.data(), tokens, cols}, w, 0, {y.data(), tokens, rows}, Arithmetic::bf16);
+    const Weight halves = format_named("BF16")->pack({plain.data(), rows, cols});
+    halves.format->matmul({x.data(), tokens, cols}, halves, 0, {expected.data(), tokens, rows}, Arithmetic::bf16);
+    CHECK(y == expected);
   }
 
   TEST_CASE("matmul is the product with what was unpacked") {
@@ -319,20 +358,26 @@ TEST_SUITE("formats") {
       Weight w = format->pack({dense.data(), rows, cols});
       const auto plain = unpacked(w);
       std::vector<float> y(tokens * 5);
-      format->matmul({x.data(), tokens, cols}, w, 2, {y.data(), tokens, 5});
-      for (int64_t t = 0; t < tokens; ++t)
-        for (int64_t r = 0; r < 5; ++r) {
-          double sum = 0, size = 0, most = 0, weights = 0;
-          for (int64_t c = 0; c < cols; ++c) {
-            const double a = x[t * cols + c], b = plain[(2 + r) * cols + c];
-            sum += a * b;
-            size += std::fabs(a * b);
-            most = std::max(most, std::fabs(a));
-            weights += std::fabs(b);
+      for (Arithmetic arithmetic : {Arithmetic::exact, Arithmetic::bf16, Arithmetic::int8}) {
+        CAPTURE(std::string(gemloupe::name(arithmetic)));
+        format->matmul({x.data(), tokens, cols}, w, 2, {y.data(), tokens, 5}, arithmetic);
+        for (int64_t t = 0; t < tokens; ++t)
+          for (int64_t r = 0; r < 5; ++r) {
+            double sum = 0, size = 0, most = 0, weights = 0;
+            for (int64_t c = 0; c < cols; ++c) {
+              const double a = x[t * cols + c], b = plain[(2 + r) * cols + c];
+              sum += a * b;
+              size += std::fabs(a * b);
+              most = std::max(most, std::fabs(a));
+              weights += std::fabs(b);
+            }
+            // Activations are cut to steps of most / 32639 or / 127, or both sides to 8 bits; float sums add one rounding a term of a
+            // lane, or of a group.
+            const double step = most / (arithmetic == Arithmetic::int8 ? 127 : 32639);
+            const double cut = arithmetic == Arithmetic::bf16 ? size * 1.01 * 0x1p-8 : 0.5 * step * weights;
+            CHECK(std::fabs(y[t * 5 + r] - sum) <= cut + size * 0x1p-24 * 64 + 1e-30);
           }
-          // Activations are cut to steps of most / 32639; float sums add one rounding a term of a lane, or of a group.
-          CHECK(std::fabs(y[t * 5 + r] - sum) <= 0.5 * most / 32639 * weights + size * 0x1p-24 * 64 + 1e-30);
-        }
+      }
     }
   }
 
@@ -344,35 +389,44 @@ TEST_SUITE("formats") {
       Weight w = format->pack({dense.data(), 6, 256});
       const auto plain = unpacked(w);
       std::vector<float> before(2 * 4), after(2 * 4);
-      format->matmul({x.data(), 2, 256}, w, 1, {before.data(), 2, 4});
-      w.experts = 3;
-      w.output_scale = {2.0f, 4.0f, 0.5f};
-      const auto scaled = unpacked(w);
-      format->matmul({x.data(), 2, 256}, w, 1, {after.data(), 2, 4});
-      for (int64_t r = 0; r < 6; ++r) CHECK(scaled[r * 256 + 7] == plain[r * 256 + 7] * w.output_scale[r / 2]);
-      for (int64_t t = 0; t < 2; ++t)
-        for (int64_t r = 0; r < 4; ++r) CHECK(after[t * 4 + r] == before[t * 4 + r] * w.output_scale[(r + 1) / 2]);
+      Weight s = w;
+      s.experts = 3;
+      s.output_scale = {2.0f, 4.0f, 0.5f};
+      const auto scaled = unpacked(s);
+      for (int64_t r = 0; r < 6; ++r) CHECK(scaled[r * 256 + 7] == plain[r * 256 + 7] * s.output_scale[r / 2]);
+      for (Arithmetic arithmetic : {Arithmetic::exact, Arithmetic::bf16, Arithmetic::int8}) {
+        format->matmul({x.data(), 2, 256}, w, 1, {before.data(), 2, 4}, arithmetic);
+        format->matmul({x.data(), 2, 256}, s, 1, {after.data(), 2, 4}, arithmetic);
+        for (int64_t t = 0; t < 2; ++t)
+          for (int64_t r = 0; r < 4; ++r) CHECK(after[t * 4 + r] == before[t * 4 + r] * s.output_scale[(r + 1) / 2]);
+      }
     }
   }
 
   TEST_CASE("experts: each row gets the product with its own slice, bit for bit") {
     const int64_t cols = 256, rows = 5;
     const auto dense = normal(4 * rows * cols, 71), x = normal(6 * cols, 72, 1.0f);
-    const std::vector<int32_t> expert = {0, 0, 1, 3, 3, 3};
-    for (const auto& name : {"F32", "F16", "BF16", "F8_E5M2", "Q4_K", "Q5_0", "grid3_g64", "grid4_row_min_f32"}) {
-      CAPTURE(name);
-      const auto format = format_named(name);
+    const std::vector<int32_t> expert = {3, 0, -1, 0, 1, 3};
+    std::vector<std::shared_ptr<const Format>> formats = {std::make_shared<Thirds>()};
+    for (const auto& name : {"F32", "F16", "BF16", "F8_E5M2", "Q4_K", "Q5_0", "grid3_g64", "grid4_row_min_f32"})
+      formats.push_back(format_named(name));
+    for (const auto& format : formats) {
+      CAPTURE(format->name());
       Weight w = format->pack({dense.data(), 4 * rows, cols});
       w.experts = 4;
       w.output_scale = {1.0f, 3.0f, 5.0f, 0.25f};
       std::vector<float> y(6 * rows), one(rows);
-      format->matmul_experts({x.data(), 6, cols}, expert.data(), w, {y.data(), 6, rows});
-      for (int64_t t = 0; t < 6; ++t) {
-        format->matmul({x.data() + t * cols, 1, cols}, w, expert[t] * rows, {one.data(), 1, rows});
-        CHECK(std::equal(one.begin(), one.end(), y.begin() + t * rows));
+      for (Arithmetic arithmetic : {Arithmetic::exact, Arithmetic::bf16, Arithmetic::int8}) {
+        CAPTURE(std::string(name(arithmetic)));
+        format->matmul_experts({x.data(), 6, cols}, expert.data(), w, {y.data(), 6, rows}, arithmetic);
+        for (int64_t t = 0; t < 6; ++t) {
+          std::fill(one.begin(), one.end(), 0.0f);
+          if (expert[t] >= 0) format->matmul({x.data() + t * cols, 1, cols}, w, expert[t] * rows, {one.data(), 1, rows}, arithmetic);
+          CHECK(std::equal(one.begin(), one.end(), y.begin() + t * rows));
+        }
       }
       const std::vector<int32_t> wrong = {0, 0, 1, 3, 3, 4};
-      CHECK_THROWS_AS(format->matmul_experts({x.data(), 6, cols}, wrong.data(), w, {y.data(), 6, rows}), std::invalid_argument);
+      CHECK_THROWS_AS(format->matmul_experts({x.data(), 6, cols}, wrong.data(), w, {y.data(), 6, rows}, Arithmetic::exact), std::invalid_argument);
     }
   }
 

@@ -25,7 +25,7 @@ CSRC_MAY_INCLUDE = {
     "session": {"core", "formats", "graph", "io", "session"},
 }
 # Which kernel rooms use another one besides common.
-KERNELS_MAY_INCLUDE = {"experts": {"matmul"}, "matmul": {"codes"}}
+KERNELS_MAY_INCLUDE = {"experts": {"matmul"}, "matmul": {"codes"}, "int8": {"matmul", "strips"}}
 
 
 def read_tree(root: Path) -> dict[str, str]:
@@ -132,8 +132,7 @@ def rooms(tree):
 def one_door(tree):
     """A dependency is named in one kind of place: intrinsics, OpenMP, oneDNN and Eigen in kernels, pybind11 in the bindings."""
     doors = [
-        # roof.h measures the machine itself, so it is no variant of anything.
-        (r"\b_mm\d*_\w+|\b__m(128|256|512)\w*\b|\bimmintrin\.h|\bcpuid\.h|\b_tile_\w+", ("kernels/", "benchmarks/roof.h"),
+        (r"\b_mm\d*_\w+|\b__m(128|256|512)\w*\b|\bimmintrin\.h|\bcpuid\.h|\b_tile_\w+", ("kernels/",),
          "intrinsics"),
         (r"#\s*pragma\s+omp\b|\bomp\.h|\bomp_\w+\(", ("kernels/common/team.cpp",), "OpenMP"),
         (r"\bdnnl\b|\bdnnl\.hpp|\bEigen\b|<Eigen/", ("kernels/", "benchmarks/", "tests/"), "oneDNN and Eigen"),

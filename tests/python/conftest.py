@@ -68,6 +68,12 @@ def real():
     return gl.load("gemma3-270m")
 
 
+@pytest.fixture(scope="session", params=["gem-mini", pytest.param("gemma3-270m", marks=pytest.mark.real)])
+def speaker(request):
+    """A trained model with its tokenizer: the one in the package, then the real one."""
+    return gl.load("gem-mini") if request.param == "gem-mini" else request.getfixturevalue("real")
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of shared data: GEMLOUPE_SHARED, else ../shared beside the checkout."""

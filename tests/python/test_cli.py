@@ -43,17 +43,24 @@ def test_inspect_what_is_no_gemma(tmp_path):
 
 
 @pytest.mark.real
-def test_generate_perplexity_and_compare(real, tmp_path):
-    text = tmp_path / "text"
-    text.write_text("The quick brown fox jumps over the lazy dog. " * 4)
+def test_generate_continues_a_count(real):
     status, out, err = run("generate", "gemma3-270m", "1, 2, 3,", "-n", 4)
     assert status == 0 and out.startswith(" 4,") and "4 tokens" in err
-    status, out, _ = run("generate", "gemma3-270m", "-", "-n", 4, "--json", given=b"1, 2, 3,")
+
+
+def test_generate_perplexity_and_compare(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("The quick brown fox jumps over the lazy dog. " * 4)
+    status, out, err = run("generate", "gem-mini", "The old man", "-n", 4)
+    assert status == 0 and out.strip() and "4 tokens" in err
+    status, out, _ = run("generate", "gem-mini", "-", "-n", 4, "--json", given=b"The old man")
     assert status == 0 and len(json.loads(out)["tokens"]) == 4
-    status, out, _ = run("perplexity", "gemma3-270m", text, "--context", 32, "--json")
+    status, out, _ = run("perplexity", "gem-mini", text, "--context", 32, "--json")
     assert status == 0 and json.loads(out)["protocol"]["context"] == 32
-    status, out, _ = run("compare", "gemma3-270m", "gemma3-270m", text, "--context", 32)
+    status, out, _ = run("compare", "gem-mini", "gem-mini", text, "--context", 32)
     assert status == 0 and "none: all common values have the same bits" in out
+    status, out, _ = run("compare", "gem-mini", "gem-mini-dense", text, "--context", 32)
+    assert status == 0 and "KL divergence" in out
 
 
 @pytest.mark.parametrize("arguments, status, words", [

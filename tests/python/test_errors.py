@@ -187,22 +187,20 @@ def test_one_list_of_ids_where_many_belong(gemma3):
         gemma3.generate([2, 3, 4])
 
 
-@pytest.mark.real
-def test_empty_texts(real):
+def test_empty_texts(speaker):
     with pytest.raises(ValueError, match="empty"):
-        real.perplexity("")
+        speaker.perplexity("")
     with pytest.raises(ValueError, match="empty"):
-        gl.compare(real, real, [""])
-    assert real.run("").tokens.tolist() == [real.bos]  # a text of nothing is a sequence that only begins
+        gl.compare(speaker, speaker, [""])
+    assert speaker.run("").tokens.tolist() == [speaker.bos]  # a text of nothing is a sequence that only begins
 
 
-@pytest.mark.real
-def test_invalid_utf8(real):
-    assert real.tokenizer.decode(real.tokenizer.encode(b"a\xff\xfeb")) == "a��b"
+def test_invalid_utf8(speaker):
+    assert speaker.tokenizer.decode(speaker.tokenizer.encode(b"a\xff\xfeb")) == "a��b"
     with pytest.raises(ValueError, match="surrogate"):
-        real.tokenizer.encode("a\udc80")
+        speaker.tokenizer.encode("a\udc80")
     with pytest.raises(ValueError, match="surrogate"):
-        real.run("a\udc80")
+        speaker.run("a\udc80")
 
 
 def test_contexts_too_long(gemma3):

@@ -104,7 +104,7 @@ import numpy as np
 import peers
 path, tokens, text, out = sys.argv[1:]
 tokens = json.loads(tokens)
-net = peers.LlamaCpp(path, 64, 1)
+net = peers.LlamaCpp(path, max(64, len(tokens)), 1)
 found = []
 if text:
     words, ids = text.encode(), (net.api.llama_token * 64)()
@@ -151,9 +151,11 @@ def test_llama_cpp_reads_a_gguf(folder, llama_cpp, tmp_path):
     assert np.abs(logits - run.logits)[:rows].max() <= HALF * reach
 
 
-@pytest.fixture
-def speaking(tmp_path):
-    """A small model with a tokenizer, from files."""
+@pytest.fixture(params=["gemma", "gem-mini"])
+def speaking(request, tmp_path):
+    """A small model with a tokenizer, from files: of Gemma's kind, and the one in the package."""
+    if request.param == "gem-mini":
+        return gl.load("gem-mini")
     fixture = json.loads((GOLDEN / "tokenizer.json").read_text(encoding="utf-8"))["gemma"]
     place = tmp_path / "speaking"
     place.mkdir()

@@ -4,12 +4,14 @@ import hashlib
 import importlib
 import json
 import sys
+import xml.etree.ElementTree
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gemloupe as gl
+from test_files_interop import HALF, llama_cpp  # noqa: F401, a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "python" / "gemloupe" / "models"
@@ -109,6 +111,41 @@ def test_agrees_with_the_oracle(model, folder, ids):
     assert np.abs(np.asarray(model.run(ids, arithmetic="exact").logits) - want).max() <= reach
 
 
+def rows_before_a_close_call(model, ids, nearest=1e-3):
+    """How many rows come before the first whose choice of experts hangs on less than `nearest`, which f16 keys could turn."""
+    if not model.config.experts:
+        return len(ids)
+    run, last = model.run(ids, arithmetic="exact", record="layers.*.moe.scores"), model.config.experts_used - 1
+    scores = [-np.sort(-run[name], axis=1) for name in run.names]
+    close = np.min([s[:, last] - s[:, last + 1] for s in scores], axis=0) < nearest
+    return int(np.argmax(close)) if close.any() else len(ids)
+
+
+def test_three_programs_agree(model, folder, ids, llama_cpp, tmp_path):  # noqa: F811
+    """Transformers on the folder, llama.cpp on the GGUF that model.save writes, and gemloupe on both: one result.
+
+    llama.cpp keeps keys, values and the table of its GELU in f16, so its logits lie within f16's rounding where the others' lie
+    within float32's. The passage is longer than the sliding window.
+    """
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    assert len(ids) > model.config.layers[0].window
+    model.quantize({"*": "F32"}).save(tmp_path / "x.gguf")
+    here = model.run(ids, arithmetic="exact").logits
+    assert np.array_equal(gl.load(tmp_path / "x.gguf").run(ids, arithmetic="exact").logits, here)
+    with torch.no_grad():
+        judge = transformers.Gemma4ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        there = judge(torch.tensor([ids]), use_cache=False).logits[0].numpy()
+    native, _ = llama_cpp(tmp_path / "x.gguf", ids)
+    reach = gl.reference.reach(*gl.reference.load(folder), ids)["logits"]
+    rows = rows_before_a_close_call(model, ids)
+    assert rows >= 8
+    assert np.abs(here - there).max() <= FACTOR * reach
+    for other in (here, there):
+        assert np.abs(native - other)[:rows].max() <= HALF * reach
+    # And closely: most logits are as near as if they had been written in f16.
+    assert np.median(np.abs(native / there - 1)[:rows]) <= 2**-11
+
+
 @pytest.mark.parametrize("place", ["x.gguf", "folder/"])
 def test_saved_again_is_the_same(model, ids, tmp_path, place):
     path = str(tmp_path) + "/" + place
@@ -134,16 +171,44 @@ def test_has_learned_english(model, ids):
     assert bits_per_byte(model, [model.bos, *model.tokenizer.encode(shuffled)], shuffled) > bits + 0.4
 
 
+def test_coarser_weights_move_the_predictions_further(model):
+    """Half the step is half the error, so a quarter of the divergence: sixteen for two bits, of which we ask three."""
+    def moved(form):  # a row of ple.proj is shorter than a block
+        return gl.compare(model, model.quantize({"layers.*.ple.proj": "BF16", "layers.*": form}), PASSAGE).kld_mean
+
+    eight, four, two = (moved(form) for form in ("Q8_0", "Q4_0", gl.grid(bits=2, group=32)))
+    assert 0 < 3 * eight < four and 3 * four < two
+
+
+def measured(name):
+    return json.loads((ROOT / "training" / "runs" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_cards_and_pictures_show_what_was_measured(training):
+    export, pictures = training("export"), training("pictures")
+    for name in NAMES:
+        assert (MODELS / name / "README.md").read_text(encoding="utf-8") == export.card(name, measured(name))
+    assert (MODELS / "gem-mini" / "routing.svg").read_text(encoding="utf-8") == pictures.routing_map(measured("gem-mini")["routing"])
+    drawn = (ROOT / "training" / "runs" / "router-losses.svg").read_text(encoding="utf-8")
+    assert drawn == pictures.losses_compared(measured("router-losses"))
+    assert xml.etree.ElementTree.fromstring(drawn).tag.endswith("svg")
+
+
+def test_twins_were_trained_alike():
+    experts, dense = (measured(name)["training"] for name in NAMES)
+    assert experts == dense
+
+
 def test_measured_below_the_compressors(folder):
-    found = json.loads((ROOT / "training" / "runs" / f"{folder.name}.json").read_text(encoding="utf-8"))
+    found = measured(folder.name)
     assert found["bits_per_byte"] < min(found["compressors"].values())
     assert found["bytes"] == 2699110 or found["fraction"] < 1
 
 
 def test_experts_live_and_differ():
-    """No dead expert on one passage, and letters and punctuation go to different experts by more than chance."""
+    """No dead expert on two passages, and letters and punctuation go to different experts by more than chance."""
     model = gl.load(MODELS / "gem-mini")
-    ids = [model.bos, *model.tokenizer.encode(PASSAGE)]
+    ids = [model.bos, *model.tokenizer.encode(PASSAGE + (ROOT / "examples" / "text.txt").read_text(encoding="utf-8"))][:512]
     run = model.run(ids, record="layers.*.moe.route.experts")
     experts = model.config.experts
     letter = np.array([model.tokenizer.decode([i]).strip()[:1].isalpha() for i in ids[1:]])

@@ -26,6 +26,15 @@ def test_there_are_golden_files():
     assert len(FOLDERS) >= 9
 
 
+def test_a_gem_file_gives_the_same_bits(case, tmp_path):
+    model, _, _ = case
+    model.save(tmp_path / "x.gem")
+    again = gl.load(tmp_path / "x.gem", verify=True)
+    ids = [2, 5, 9, 17, 3]
+    assert bits(again.run(ids).logits) == bits(model.run(ids).logits)
+    assert again.fingerprint == model.fingerprint
+
+
 def test_logits_and_values(case):
     model, expected, folder = case
     tokens = expected["tokens"]
@@ -44,8 +53,19 @@ def test_logits_and_values(case):
 
 def test_greedy_continuation(case):
     model, expected, _ = case
-    found = model.generate([expected["tokens"]], max_tokens=len(expected["greedy"]), stop_ids=[], suppress=[], details=True)[0]
+    found = model.generate([expected["tokens"]], max_tokens=len(expected["greedy"]), stop_ids=[], suppress=[], details=True,
+                           prompt_arithmetic="exact")[0]
     assert found.tokens == expected["greedy"].tolist()
+
+
+@pytest.mark.parametrize("arithmetic", ["bf16", "int8"])
+def test_other_arithmetics_keep_the_contract_on_bits(case, arithmetic):
+    model, expected, _ = case
+    tokens = expected["tokens"]
+    whole = bits(model.run(tokens, arithmetic=arithmetic).logits)
+    assert bits(model.session(chunk=3).feed(tokens, "all", arithmetic)) == whole
+    with gl.isa("reference"):
+        assert bits(model.run(tokens, arithmetic=arithmetic).logits) == whole
 
 
 @pytest.mark.parametrize("place", ["x.gguf", "folder/"])

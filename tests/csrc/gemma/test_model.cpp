@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "csrc/core/error.h"
+#include "csrc/formats/strips.h"
 #include "csrc/gemma/names.h"
 #include "tests/csrc/models.h"
 
@@ -209,7 +210,7 @@ TEST_SUITE("model") {
         half.experts = whole->experts;
         half.output_scale = whole->output_scale;
         for (int64_t e = 0; e < whole->experts; ++e)
-          std::copy_n(whole->data + (e * each + part * each / 2) * row_bytes, each / 2 * row_bytes, memory + e * each / 2 * row_bytes);
+          read_bytes(*whole, (e * each + part * each / 2) * row_bytes, each / 2 * row_bytes, memory + e * each / 2 * row_bytes);
         weights[at + (part ? "up" : "gate")] = std::make_shared<const Weight>(std::move(half));
       }
       weights.erase(at + "gate_up");

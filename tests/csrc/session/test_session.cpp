@@ -1,6 +1,7 @@
 // The contract on bits, over whole models: chunks, batches, threads, instruction sets, forks, rewinds, files.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -32,17 +33,20 @@ TEST_SUITE("session") {
         CAPTURE(std::string(format));
         const Model m = small_model(kind, format);
         const auto tokens = some_tokens(40);
-        Session whole = session_of(m);
-        const Tensor expected = logits_of(whole, tokens);
-        for (int64_t chunk : {1, 2, 3, 7, 39}) {
-          CAPTURE(chunk);
-          Session s = session_of(m, chunk);
-          CHECK(same_bits(logits_of(s, tokens), expected));
-        }
-        Session one = session_of(m, 16);
-        for (size_t t = 0; t < tokens.size(); ++t) {
-          const Tensor row = logits_of(one, {tokens[t]});
-          CHECK(same_bits(row, 0, expected, static_cast<int64_t>(t), 1));
+        for (Arithmetic arithmetic : kEvery) {
+          CAPTURE(std::string(name(arithmetic)));
+          Session whole = session_of(m);
+          const Tensor expected = logits_of(whole, tokens, arithmetic);
+          for (int64_t chunk : {1, 2, 3, 7, 39}) {
+            CAPTURE(chunk);
+            Session s = session_of(m, chunk);
+            CHECK(same_bits(logits_of(s, tokens, arithmetic), expected));
+          }
+          Session one = session_of(m, 16);
+          for (size_t t = 0; t < tokens.size(); ++t) {
+            const Tensor row = logits_of(one, {tokens[t]}, arithmetic);
+            CHECK(same_bits(row, 0, expected, static_cast<int64_t>(t), 1));
+          }
         }
       }
   }
@@ -71,6 +75,47 @@ TEST_SUITE("session") {
     }
   }
 
+  TEST_CASE("the arithmetics differ") {
+    for (const char* kind : kKinds) {
+      CAPTURE(std::string(kind));
+      const Model m = small_model(kind, "grid4_g16");
+      std::vector<Tensor> logits;
+      for (Arithmetic arithmetic : kEvery) {
+        Session s = session_of(m);
+        logits.push_back(logits_of(s, some_tokens(20), arithmetic));
+        for (int64_t i = 0; i < logits[0].rows() * logits[0].width(); ++i) CHECK(std::isfinite(logits.back().floats()[i]));
+      }
+      CHECK(!same_bits(logits[0], logits[1]));
+      CHECK(!same_bits(logits[0], logits[2]));
+      CHECK(!same_bits(logits[1], logits[2]));
+    }
+  }
+
+  TEST_CASE("sessions of all arithmetics in one step are as alone") {
+    for (const char* kind : kKinds) {
+      CAPTURE(std::string(kind));
+      const Model m = small_model(kind, "Q8_0");
+      std::vector<Session> sessions, alone;
+      std::vector<Feed> feeds;
+      for (uint32_t i = 0; i < 9; ++i) {
+        sessions.push_back(session_of(m, 4, 64));
+        alone.push_back(session_of(m, 64, 64));
+      }
+      for (uint32_t turn = 0; turn < 3; ++turn) {
+        feeds.clear();
+        for (uint32_t i = 0; i < 9; ++i)
+          feeds.push_back({&sessions[i], some_tokens(1 + i * 5 % 12, i), 1 + i % 2 * (i * 5 % 12 > 0), kEvery[(i + turn) % 3], {}});
+        const auto together = feed(feeds);
+        for (size_t i = 0; i < 9; ++i) {
+          const Tensor expected = logits_of(alone[i], feeds[i].tokens, feeds[i].arithmetic);
+          const int64_t rows = together[i].rows();
+          CHECK(same_bits(together[i], 0, expected, expected.rows() - rows, rows));
+          CHECK(sessions[i].arithmetics() == alone[i].arithmetics());
+        }
+      }
+    }
+  }
+
   TEST_CASE("threads and instruction sets do not show in the bits") {
     const int threads_before = threads();
     const Isa isa_before = isa();
@@ -80,20 +125,23 @@ TEST_SUITE("session") {
         CAPTURE(std::string(format));
         const Model m = small_model(kind, format);
         const auto tokens = some_tokens(33);
-        set_threads(1);
-        limit_isa(Isa::reference);
-        Session first = session_of(m);
-        const Tensor expected = logits_of(first, tokens);
-        for (Isa level : {Isa::reference, Isa::avx2, Isa::avx512, Isa::amx})
-          for (int n : {1, 2, 5}) {
-            if (level > detected_isa()) continue;
-            limit_isa(level);
-            set_threads(n);
-            CAPTURE(std::string(name(level)));
-            CAPTURE(n);
-            Session s = session_of(m);
-            CHECK(same_bits(logits_of(s, tokens), expected));
-          }
+        for (Arithmetic arithmetic : kEvery) {
+          set_threads(1);
+          limit_isa(Isa::reference);
+          CAPTURE(std::string(name(arithmetic)));
+          Session first = session_of(m);
+          const Tensor expected = logits_of(first, tokens, arithmetic);
+          for (Isa level : {Isa::reference, Isa::avx2, Isa::avx512, Isa::amx})
+            for (int n : {1, 2, 5}) {
+              if (level > detected_isa()) continue;
+              limit_isa(level);
+              set_threads(n);
+              CAPTURE(std::string(name(level)));
+              CAPTURE(n);
+              Session s = session_of(m);
+              CHECK(same_bits(logits_of(s, tokens, arithmetic), expected));
+            }
+        }
         limit_isa(isa_before);
         set_threads(threads_before);
       }
@@ -127,10 +175,18 @@ TEST_SUITE("session") {
         const Model m = small_model(kind);
         const auto tokens = some_tokens(30);
         Session s = session_of(m, 4), fresh = session_of(m, 4);
-        logits_of(s, tokens);
+        // Twelve tokens of a prompt, then decoding, then int8: what is read again is read as before.
+        const auto read = [&](Session& to, int64_t count) {
+          const int64_t ends[] = {0, std::min<int64_t>(count, 12), std::min<int64_t>(count, 20), count};
+          const Arithmetic how[] = {Arithmetic::bf16, Arithmetic::exact, Arithmetic::int8};
+          for (int i = 0; i < 3; ++i)
+            if (ends[i] < ends[i + 1]) logits_of(to, {tokens.begin() + ends[i], tokens.begin() + ends[i + 1]}, how[i]);
+        };
+        read(s, 30);
         s.rewind(n);
         CHECK(s.position() == 30 - n);
-        if (n < 30) logits_of(fresh, std::vector<int32_t>(tokens.begin(), tokens.end() - n));
+        read(fresh, 30 - n);
+        CHECK(s.arithmetics() == fresh.arithmetics());
         CHECK(same_bits(logits_of(s, {1, 2, 3}), logits_of(fresh, {1, 2, 3})));
         s.rewind(1);  // and again after reading on
         fresh.rewind(1);
@@ -144,12 +200,25 @@ TEST_SUITE("session") {
   TEST_CASE("a saved session goes on where it was") {
     const Model m = small_model("ple", "Q8_0");
     Session s = session_of(m, 4);
-    logits_of(s, some_tokens(30));
+    logits_of(s, some_tokens(20), Arithmetic::bf16);
+    logits_of(s, some_tokens(10));
     TemporaryFile file;
     s.save(file.path);
     Session back = Session::load(file.path, m.graph, m.config.vocabulary, m.config.context);
     CHECK(back.tokens() == s.tokens());
+    CHECK(back.arithmetics() == s.arithmetics());
     CHECK(same_bits(logits_of(back, {1, 2, 3}), logits_of(s, {1, 2, 3})));
+    back.rewind(20);  // beyond the sliding caches
+    s.rewind(20);
+    CHECK(same_bits(logits_of(back, {4}), logits_of(s, {4})));
+  }
+
+  TEST_CASE("session files of another version are refused by their version") {
+    const Model m = small_model("dense");
+    TemporaryFile file;
+    session_of(m).save(file.path);
+    std::fstream(file.path, std::ios::binary | std::ios::in | std::ios::out).seekp(7).put('1');
+    CHECK_THROWS_WITH_AS(Session::load(file.path, m.graph, 97, 512), doctest::Contains("version '1', expected '2'"), Error);
   }
 
   TEST_CASE("session files that are damaged, cut short or of another model are refused") {
@@ -198,7 +267,7 @@ TEST_SUITE("session") {
     trace.poll = [&] {
       if (++polls == 150) throw Interrupted();
     };
-    CHECK_THROWS_AS(logits_of(s, tokens, &trace), Interrupted);
+    CHECK_THROWS_AS(logits_of(s, tokens, Arithmetic::exact, &trace), Interrupted);
     CHECK(s.position() > 0);
     CHECK(s.position() < 30);
     CHECK(s.position() % 4 == 0);

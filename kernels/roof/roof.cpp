@@ -1,0 +1,105 @@
+#include "kernels/roof/roof.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+
+#include "kernels/common/team.h"
+
+namespace gemloupe::roof {
+
+const Kernel<ReadBytes> read_bytes{
+    {"reference", Isa::reference, reference::read_bytes},
+#if defined(__x86_64__)
+    {"avx2", Isa::avx2, avx2::read_bytes},
+    {"avx512", Isa::avx512, avx512::read_bytes},
+#endif
+};
+
+const Kernel<Spin> fma_spin{
+    {"reference", Isa::reference, reference::fma_spin},
+#if defined(__x86_64__)
+    {"avx2", Isa::avx2, avx2::fma_spin},
+    {"avx512", Isa::avx512, avx512::fma_spin},
+#endif
+};
+
+const Kernel<Spin> integer_spin{
+    {"reference", Isa::reference, reference::integer_spin},
+#if defined(__x86_64__)
+    {"avx2", Isa::avx2, avx2::integer_spin},
+    {"avx512", Isa::avx512, avx512::integer_spin},
+    {"amx", Isa::amx, amx::integer_spin},
+#endif
+};
+
+const Kernel<Spin> bf16_spin{
+    {"reference", Isa::reference, reference::fma_spin},
+#if defined(__x86_64__)
+    {"avx2", Isa::avx2, avx2::fma_spin},
+    {"avx512", Isa::avx512, avx512::fma_spin},
+    {"amx", Isa::amx, amx::bf16_spin},
+#endif
+};
+
+namespace {
+
+std::atomic<uint64_t> sink;  // what is read has to end somewhere
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// The shortest of many runs of work(thread, run) on all threads, in seconds.
+template <class Work>
+double shortest(double seconds, Work&& work) {
+  double best = 1e30;
+  const double end = now() + seconds;
+  with_team([&] {
+    for (int64_t run = 0; run < 20 || now() < end; ++run) {
+      const double begin = now();
+      share(threads(), 1, [&](int64_t first, int64_t last) {
+        for (int64_t thread = first; thread < last; ++thread) work(thread, run);
+      });
+      best = std::min(best, now() - begin);
+    }
+  });
+  return best;
+}
+
+uint64_t scrambled(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+double measure_read(double seconds, int64_t bytes) {
+  const int64_t words = bytes / 8, part = bytes / threads() / 64 * 64;
+  const std::unique_ptr<uint64_t[]> buffer(new uint64_t[static_cast<size_t>(words)]);
+  share(words, 1 << 16, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) buffer[i] = scrambled(static_cast<uint64_t>(i) + 0x9e3779b97f4a7c15u);
+  });
+  // A slice at a time, round and round: short runs find the moments in which nobody else uses the memory.
+  constexpr int64_t kSlices = 256;
+  const int64_t slice = std::max<int64_t>(part / kSlices, 1);
+  const auto* from = reinterpret_cast<const uint8_t*>(buffer.get());
+  const double best = shortest(seconds, [&](int64_t thread, int64_t turn) {
+    sink = read_bytes(from + thread * part + turn % kSlices * slice, slice);
+  });
+  return static_cast<double>(slice) * threads() / best;
+}
+
+double measure(const Kernel<Spin>& spin, Isa level, double seconds) {
+  Spin* run = nullptr;
+  for (const auto& variant : spin.runnable())
+    if (variant.needs <= level) run = variant.run;
+  // So many rounds that a run takes about half a millisecond.
+  const double begin = now();
+  run(1000, 1);
+  const auto rounds = static_cast<int64_t>(std::max(1000.0, 1000 * 5e-4 / std::max(now() - begin, 1e-7)));
+  const double operations = run(1, 1) * static_cast<double>(rounds) * threads();
+  return operations / shortest(seconds, [&](int64_t thread, int64_t) { run(rounds, static_cast<uint64_t>(thread) + 1); });
+}
+
+}  // namespace gemloupe::roof

@@ -1,0 +1,126 @@
+#include "kernels/strips/exact.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "kernels/common/scratch.h"
+#include "kernels/common/team.h"
+
+namespace gemloupe::strips {
+namespace {
+
+using matmul::Pieces;
+
+// Multiply-adds that are worth another thread, and columns of 16 rows that are worth a piece of their own.
+constexpr int64_t kWork = 1 << 19;
+
+// Strips [first, first + count) of a job. Stream s walks its share of them, one after the other.
+struct Piece {
+  int64_t job = 0, first = 0, count = 0;
+
+  int64_t begin(int s) const { return first + count / kStreams * s + std::min<int64_t>(s, count % kStreams); }
+  int64_t rounds() const { return (count + kStreams - 1) / kStreams; }
+  int streams(int64_t round) const { return static_cast<int>(round < count / kStreams ? kStreams : count % kStreams); }
+};
+
+// Cuts the strips of all jobs into pieces: each a share of what is left, down to a few strips. Calls take(piece) for each.
+template <class Take>
+void cut(int64_t jobs, int64_t strips, int64_t team, Take&& take) {
+  const int64_t least = std::max<int64_t>(1, std::min<int64_t>(kStreams, jobs * strips / team));
+  for (int64_t j = 0; j < jobs; ++j)
+    for (int64_t first = 0; first < strips;) {
+      const int64_t left = (jobs - j) * strips - first, fair = left / (2 * team) / kStreams * kStreams;
+      const int64_t count = std::min(strips - first, std::max(least, fair));
+      take(Piece{j, first, count});
+      first += count;
+    }
+}
+
+}  // namespace
+
+void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, int64_t first_row, const Job* jobs, int64_t count) {
+  const int64_t strips = (batch.y.cols + kStripRows - 1) / kStripRows, first_strip = first_row / kStripRows;
+  if (count == 0 || batch.rows == 0 || strips == 0) return;
+  const StripLayout& layout = w.layout;
+  const int64_t padded = std::max<int64_t>(1, w.units()) * layout.unit;
+
+  int64_t work = 0, most = 0, pieces_count = 0;
+  for (int64_t j = 0; j < count; ++j) {
+    work += batch.y.cols * w.cols * (jobs[j].rows + 2);
+    most = std::max(most, jobs[j].rows);
+  }
+  const int64_t team = std::max<int64_t>(1, std::min<int64_t>({threads(), count * strips, work / kWork}));
+  cut(count, strips, team, [&](const Piece&) { ++pieces_count; });
+
+  matmul::Quantized q(w.cols, padded, layout.group);
+  const int64_t acc_floats = kStreams * (most + kSlack) * kStripRows;
+  int64_t panel_bytes = 0;
+  const auto panels_of = [&](const Job& job) { return steps.panels ? steps.panels(job.rows, padded, layout.group) : Panels{}; };
+  for (int64_t j = 0; j < count; ++j) panel_bytes += panels_of(jobs[j]).blocks * panels_of(jobs[j]).bytes_a_block;
+  const int64_t bytes = q.bytes(batch.rows + kSlack) + Pieces::bytes<uint8_t>(panel_bytes) + Pieces::bytes<uint8_t*>(count) +
+                        Pieces::bytes<Piece>(pieces_count) + team * Pieces::bytes<float>(acc_floats);
+  Pieces memory(scratch(bytes / static_cast<int64_t>(sizeof(float))));
+  q.place(memory, batch.rows + kSlack);
+  uint8_t* panels = memory.take<uint8_t>(panel_bytes);
+  uint8_t** panel = memory.take<uint8_t*>(count);
+  Piece* pieces = memory.take<Piece>(pieces_count);
+  float* acc = memory.take<float>(team * Pieces::bytes<float>(acc_floats) / static_cast<int64_t>(sizeof(float)));
+
+  Piece* last = pieces;
+  cut(count, strips, team, [&](const Piece& piece) { *last++ = piece; });
+  q.fill(steps.quantize, batch, layout.offset, team > 1);
+  const auto fill = [&](int64_t j, int64_t begin, int64_t end) {
+    const Panels shape = panels_of(jobs[j]);
+    for (int64_t b = begin; b < std::min(end, shape.blocks); ++b)
+      steps.fill(shape, b, q.planes + jobs[j].first * q.plane_stride(), q.plane_stride(), jobs[j].rows, padded, layout.group,
+                 panel[j] + b * shape.bytes_a_block);
+  };
+  for (int64_t j = 0; j < count; ++j) {
+    panel[j] = panels;
+    panels += panels_of(jobs[j]).blocks * panels_of(jobs[j]).bytes_a_block;
+  }
+  if (panel_bytes && (team == 1 || count > 1))
+    share(team == 1 ? 1 : count, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t j = team == 1 ? 0 : begin; j < (team == 1 ? count : end); ++j) fill(j, 0, batch.rows);
+    });
+  else if (panel_bytes)
+    share(panels_of(jobs[0]).blocks, 1, [&](int64_t begin, int64_t end) { fill(0, begin, end); });
+
+  std::atomic<int64_t> next{0};
+  share(team, 1, [&](int64_t own, int64_t) {
+    Lockstep step;
+    step.layout = layout;
+    step.units = w.units(), step.groups = q.runs;
+    step.plane_stride = q.plane_stride(), step.run_stride = q.runs;
+    step.acc_rows = most + kSlack;
+    step.acc = acc + own * Pieces::bytes<float>(acc_floats) / static_cast<int64_t>(sizeof(float));
+    const auto at = [&](const Piece& piece, int s) { return w.strip(jobs[piece.job].part, first_strip + piece.begin(s)); };
+    // The next piece is claimed ahead, so that its beginning is on the way when this one ends.
+    for (int64_t now = next.fetch_add(1), then; now < pieces_count; now = then) {
+      then = next.fetch_add(1);
+      const Piece& piece = pieces[now];
+      const Job& job = jobs[piece.job];
+      step.rows = job.rows;
+      step.planes = q.planes + job.first * q.plane_stride();
+      step.panels = panel[piece.job];
+      step.correction = q.correction + job.first * q.runs, step.sums = q.sums + job.first * q.runs;
+      step.row_scale = q.row_scale + job.first, step.y = q.y + job.first;
+      if (steps.open) steps.open(step);
+      for (int64_t round = 0; round < piece.rounds(); ++round) {
+        step.streams = piece.streams(round);
+        for (int s = 0; s < step.streams; ++s) {
+          const int64_t strip = piece.begin(s) + round;
+          step.strip[s] = at(piece, s) + round * w.strip_bytes();
+          step.end[s] = s + 1 < kStreams ? at(piece, s + 1) : at(piece, 0) + piece.count * w.strip_bytes();
+          step.next[s] = at(then < pieces_count ? pieces[then] : piece, s);
+          step.y_first[s] = strip * kStripRows;
+          step.used[s] = static_cast<int>(std::min<int64_t>(kStripRows, batch.y.cols - strip * kStripRows));
+        }
+        steps.multiply(step);
+      }
+      if (steps.close) steps.close();
+    }
+  });
+}
+
+}  // namespace gemloupe::strips
