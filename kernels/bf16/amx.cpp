@@ -45,15 +45,25 @@ void pack(const float* const* x, int rows, int64_t cols, uint8_t* to) {
 class Beside {
  public:
   Beside(const Product& p, int64_t steps)
-      : filling_(*p.filling), putting_(*p.putting), steps_(steps), fill_(p.filling->left), put_(p.to_put) {}
+      : p_(p), steps_(steps), fill_(p.filling->left), put_(p.to_put) {}
+
   [[gnu::always_inline]] void step() {
-    for (filled_ += fill_; filled_ >= steps_; filled_ -= steps_) filling_.step();
-    for (copied_ += put_; copied_ >= steps_; copied_ -= steps_) putting_.step();
+    for (filled_ += fill_; filled_ >= steps_; filled_ -= steps_) p_.filling->step();
+    for (copied_ += put_; copied_ >= steps_; copied_ -= steps_) put();
   }
 
  private:
-  Filling& filling_;
-  Putting& putting_;
+  // As Putting::step, past the caches where y is large: so it need not be read before it is written.
+  [[gnu::always_inline]] void put() {
+    Putting& now = *p_.putting;
+    float* to = now.to();
+    if (!now.large || now.width() < 2 * kTile || reinterpret_cast<uintptr_t>(to) % 64) return now.step();
+    _mm512_stream_ps(to, _mm512_load_ps(now.from()));
+    _mm512_stream_ps(to + kTile, _mm512_load_ps(now.from() + kSums));
+    now.advance();
+  }
+
+  const Product& p_;
   const int64_t steps_, fill_, put_;
   int64_t filled_ = 0, copied_ = 0;
 };

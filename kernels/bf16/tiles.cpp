@@ -14,9 +14,10 @@ namespace {
 // Blocks of a panel, whole units. With few activation rows this panel and the next one are in the first cache; with many the
 // sums, which each panel loads and stores, are worth longer ones.
 constexpr int64_t kFewRows = 128, kFewBlocks = 8, kManyBlocks = 16;
-// Activation rows that are worked on together; bytes of them, when packed, that stay in the second cache while strips pass; and
-// bytes of unfinished sums that do if the activations cannot.
-constexpr int64_t kChunkRows = 512, kPackedBytes = 512 << 10, kSumBytes = 256 << 10;
+// Activation rows that are worked on together. Bytes of packed ones that are small beside the second cache: with few rows, a
+// pair of strips is then finished before the next. Bytes of unfinished sums.
+constexpr int64_t kChunkRows = 512, kPackedBytes = 512 << 10, kSumBytes = 512 << 10;
+constexpr int64_t kLargeBytes = 1 << 20;  // a y that the second cache would not keep for its reader
 // Multiply-adds that are worth another thread; tasks a thread, so that none waits long for another at the end.
 constexpr int64_t kWork = 1 << 20, kTasksPerThread = 4;
 constexpr int64_t kExpandTiles = 3;  // to expand a block of a strip takes about as long as so many products with it
@@ -188,7 +189,8 @@ class Multiplication::Walk {
   void put(const Place& here, const float* sums) {
     const int64_t column = here.group * kTile, pairs = up(group_end(here) - here.group, 2);
     const int64_t columns = std::min(group_end(here) * kTile, all_.batch_.y.cols) - column;
-    putting_ = {sums, slot_, pairs, &all_.to_[job_.first + here.row], column, columns, 0, 0, rows(here) * pairs};
+    const bool large = all_.batch_.y.rows * all_.batch_.y.cols * 4 > kLargeBytes;
+    putting_ = {sums, slot_, pairs, &all_.to_[job_.first + here.row], column, columns, 0, 0, rows(here) * pairs, large};
   }
 
   template <class Work>

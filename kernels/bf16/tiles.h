@@ -9,6 +9,7 @@
 // every step of a product.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -62,20 +63,21 @@ struct Putting {
   int64_t column = 0, columns = 0;  // of y
   int64_t row = 0, pair = 0;        // the next to copy
   int64_t left = 0;                 // rows times pairs
+  bool large = false;               // more than caches keep
 
-  [[gnu::always_inline]] void step() {
-    const int64_t at = pair * 2 * kTile, width = columns - at;
-    const int64_t strips = width > kTile ? 2 : 1;
-    const float* from = sums + pair * pair_stride + (row / kTile * strips * kTile + row % kTile) * kTile;
-    float* to = y[row] + column + at;
-    if (width >= 2 * kTile) {
-      std::memcpy(to, from, sizeof(float) * kTile);
-      std::memcpy(to + kTile, from + kSums, sizeof(float) * kTile);
-    } else {
-      for (int64_t i = 0; i < width; ++i) to[i] = from[i / kTile * kSums + i % kTile];
-    }
+  [[gnu::always_inline]] int64_t width() const { return columns - pair * 2 * kTile; }
+  [[gnu::always_inline]] float* to() const { return y[row] + column + pair * 2 * kTile; }
+  [[gnu::always_inline]] const float* from() const {
+    return sums + pair * pair_stride + (row / kTile * (width() > kTile ? 2 : 1) * kTile + row % kTile) * kTile;
+  }
+  [[gnu::always_inline]] void advance() {
     if (++pair == pairs) pair = 0, ++row;
     --left;
+  }
+  [[gnu::always_inline]] void step() {
+    for (int64_t i = 0, n = width() < 2 * kTile ? width() : 2 * kTile; i < n; i += kTile)
+      std::memcpy(to() + i, from() + i / kTile * kSums, sizeof(float) * static_cast<std::size_t>(n - i < kTile ? n - i : kTile));
+    advance();
   }
 };
 

@@ -59,8 +59,8 @@ std::unique_ptr<Weight> halves(bool is_bf16, int64_t parts, int64_t rows, int64_
   return w;
 }
 
-std::unique_ptr<Weight> packed(const char* name, const CodesLayout& layout, const Kernel<DecodeCodes>* decode, std::shared_ptr<GridRow> grid,
-                               int64_t parts, int64_t rows, int64_t cols, uint32_t seed) {
+std::unique_ptr<Weight> packed(const char* name, const CodesLayout& layout, const Kernel<DecodeCodes>* decode,
+                               std::shared_ptr<GridRow> grid, int64_t parts, int64_t rows, int64_t cols, uint32_t seed) {
   auto w = std::make_unique<Weight>();
   w->name = name, w->grid = std::move(grid);
   std::mt19937 random(seed);
@@ -84,7 +84,8 @@ std::unique_ptr<Weight> ggml(const char* name, int64_t parts, int64_t rows, int6
   return packed(name, type.layout, type.decode, nullptr, parts, rows, cols, seed);
 }
 
-std::unique_ptr<Weight> gridded(int bits, int64_t group, ScaleType scale, bool min, int64_t parts, int64_t rows, int64_t cols, uint32_t seed) {
+std::unique_ptr<Weight> gridded(int bits, int64_t group, ScaleType scale, bool min, int64_t parts, int64_t rows, int64_t cols,
+                                uint32_t seed) {
   auto g = std::make_shared<GridRow>(GridRow{bits, group, scale, min, {}});
   for (int i = 0; i < 1 << bits; ++i) g->code[i] = static_cast<uint8_t>(bits == 1 ? 127 + 2 * i : 128 - (1 << (bits - 1)) + i);
   return packed("grid", grid_layout(*g, cols), &decode_grid, g, parts, rows, cols, seed);
