@@ -2,33 +2,54 @@
 
 #include <sys/mman.h>
 
-#include <cstring>
+#include <algorithm>
+#include <cstdint>
+#include <mutex>
 #include <new>
 
 namespace gemloupe {
+namespace {
+
+constexpr size_t kLargePage = size_t{2} << 20, kArena = size_t{64} << 20, kAlign = 4096;
+
+size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+// A mapping that pieces are cut from; it goes when the last of them has gone.
+struct Arena {
+  void* mapping = MAP_FAILED;
+  size_t room = 0;
+  uint8_t *next = nullptr, *end = nullptr;
+
+  explicit Arena(size_t bytes) : room(up(std::max(bytes, kArena), kLargePage) + kLargePage) {
+    mapping = ::mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapping == MAP_FAILED) throw std::bad_alloc();
+    const auto start = reinterpret_cast<uintptr_t>(mapping);
+    next = static_cast<uint8_t*>(mapping) + (up(start, kLargePage) - start);
+    end = next + (room - kLargePage);
+#if defined(MADV_HUGEPAGE)
+    (void)::madvise(next, room - kLargePage, MADV_HUGEPAGE);
+#endif
+  }
+  Arena(const Arena&) = delete;
+  ~Arena() {
+    if (mapping != MAP_FAILED) ::munmap(mapping, room);
+  }
+};
+
+}  // namespace
 
 std::shared_ptr<uint8_t> large_memory(size_t bytes) {
-  constexpr size_t kLargePage = size_t{2} << 20;
-  if (bytes < kLargePage) {
-    const std::align_val_t alignment{64};
-    auto* small = static_cast<uint8_t*>(::operator new(bytes + 1, alignment));
-    std::memset(small, 0, bytes + 1);
-    return {small, [alignment](uint8_t* p) { ::operator delete(p, alignment); }};
-  }
   if (bytes > SIZE_MAX / 2) throw std::bad_alloc();
-  // Room to begin at a large page; what lies before and behind goes back.
-  const size_t size = (bytes + 4095) / 4096 * 4096, room = size + kLargePage;
-  void* found = ::mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (found == MAP_FAILED) throw std::bad_alloc();
-  auto* start = static_cast<uint8_t*>(found);
-  const size_t before = (kLargePage - reinterpret_cast<uintptr_t>(start) % kLargePage) % kLargePage;
-  if (before) ::munmap(start, before);
-  if (room - before - size) ::munmap(start + before + size, room - before - size);
-  uint8_t* memory = start + before;
-#if defined(MADV_HUGEPAGE)
-  (void)::madvise(memory, size, MADV_HUGEPAGE);
-#endif
-  return {memory, [size](uint8_t* p) { ::munmap(p, size); }};
+  // Never cut twice, so what is handed out is still zero. The weak pointer keeps no arena alive.
+  static std::mutex guard;
+  static std::weak_ptr<Arena> newest;
+  const std::lock_guard lock(guard);
+  std::shared_ptr<Arena> arena = newest.lock();
+  const size_t size = up(std::max<size_t>(bytes, 1), kAlign);
+  if (!arena || static_cast<size_t>(arena->end - arena->next) < size) newest = arena = std::make_shared<Arena>(size);
+  uint8_t* piece = arena->next;
+  arena->next += size;
+  return {std::move(arena), piece};
 }
 
 }  // namespace gemloupe

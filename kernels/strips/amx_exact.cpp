@@ -103,7 +103,7 @@ template <int kBits, int kQuad>
   return v;
 }
 
-using Unpack = void(const uint8_t* p, const uint8_t* end, const uint8_t* next, int blocks, __m512i table, uint8_t* to);
+using Unpack = void(const uint8_t* p, int blocks, __m512i table, uint8_t* to);
 
 template <int kBits, Signed kSigned, int kQuad = 0>
 [[gnu::always_inline]] inline void unpack_block(const uint8_t* p, __m512i table, uint8_t* to) {
@@ -117,11 +117,8 @@ template <int kBits, Signed kSigned, int kQuad = 0>
 }
 
 template <int kBits, Signed kSigned>
-void unpack(const uint8_t* p, const uint8_t* end, const uint8_t* next, int blocks, __m512i table, uint8_t* to) {
-  for (int b = 0; b < blocks; ++b, p += 64 * kBits, to += 512) {
-    ask<kBits>(p, end, next);
-    unpack_block<kBits, kSigned>(p, table, to);
-  }
+void unpack(const uint8_t* p, int blocks, __m512i table, uint8_t* to) {
+  for (int b = 0; b < blocks; ++b, p += 64 * kBits, to += 512) unpack_block<kBits, kSigned>(p, table, to);
 }
 
 template <int kBits>
@@ -152,6 +149,9 @@ struct Tiles {
   const float *scale, *min;  // min: or null
   const float* sums;
   int64_t run_stride;
+  // Wanted in the second cache, and in the first; so many lines of each a group. A burst of them would stall.
+  const uint8_t *far, *near;
+  int lines;
 };
 
 template <int kCount>
@@ -196,6 +196,10 @@ void tiles(const Tiles& p, float* to) {
       }
       _tile_stored(1, c[g % 4], 64);
     }
+    for (int i = p.lines * g; i < p.lines * (g + 1); ++i) {
+      _mm_prefetch(reinterpret_cast<const char*>(p.far + 64 * i), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(p.near + 64 * i), _MM_HINT_T0);
+    }
     if (g >= kLate) combine<kCount>(p, g - kLate, c[(g - kLate) % 4], acc);
   }
 #pragma GCC unroll 8
@@ -213,6 +217,13 @@ void tiles(int count, const Tiles& p, float* to) {
   }
 }
 
+// Scales without the factor 2^up of the codes.
+void take_out(int up, int groups, float* scale) {
+  const __m512 factor = _mm512_set1_ps(1.0f / static_cast<float>(1 << up));
+  for (int g = 0; g < groups; ++g)
+    _mm512_store_ps(scale + kStripRows * g, _mm512_mul_ps(_mm512_load_ps(scale + kStripRows * g), factor));
+}
+
 void multiply(const Lockstep& p) {
   const StripLayout& layout = p.layout;
   const Signed how = kind(layout);
@@ -220,27 +231,25 @@ void multiply(const Lockstep& p) {
   alignas(64) uint8_t codes[kStripRows * 256];
   alignas(64) float scale[kMostGroups * kStripRows], min[kMostGroups * kStripRows];
   const Panels shape = panels(p.rows, p.units * layout.unit, layout.group);
-  const int a_unit = layout.unit / layout.group, step = step_of(layout.group);
-  const __m512i table = constant(layout);
+  const int a_unit = layout.unit / layout.group;
+  const __m512i unpacked_by = constant(layout);
   Unpack* const unpack = unpacking(layout);
+  Tiles tile;
+  tile.b = codes, tile.scale = scale, tile.min = layout.has_min ? min : nullptr;
+  tile.step = step_of(layout.group), tile.steps_a_group = layout.group / tile.step, tile.run_stride = p.run_stride;
   start(p, shape.blocks * shape.rows_a_block);
   for (int64_t u = 0; u < p.units; ++u) {
-    Tiles tile;
-    tile.b = codes, tile.scale = scale, tile.min = layout.has_min ? min : nullptr;
     tile.groups = static_cast<int>(p.groups - u * a_unit < a_unit ? p.groups - u * a_unit : a_unit);
-    tile.step = step, tile.steps_a_group = layout.group / step, tile.run_stride = p.run_stride;
     for (int s = 0; s < p.streams; ++s) {
       const uint8_t* unit = p.strip[s] + u * layout.unit_bytes;
-      for (int i = 0; i < layout.header; i += 64) ask<1>(unit + i, p.end[s], p.next[s]);
       scales(layout, unit, tile.groups, scale, min);
-      if (how == Signed::top && layout.bits < 8)
-        for (int g = 0; g < tile.groups; ++g) {
-          float* at = scale + kStripRows * g;
-          _mm512_store_ps(at, _mm512_mul_ps(_mm512_load_ps(at), _mm512_set1_ps(1.0f / static_cast<float>(1 << (8 - layout.bits)))));
-        }
-      unpack(unit + layout.header, p.end[s], p.next[s], layout.unit / 32, table, codes);
+      if (how == Signed::top && layout.bits < 8) take_out(8 - layout.bits, tile.groups, scale);
+      unpack(unit + layout.header, layout.unit / 32, unpacked_by, codes);
       asm volatile("" ::: "memory");  // tile loads do not say that they read memory
-      for (int64_t block = 0; block < shape.blocks; ++block) {
+      tile.far = far_of(unit, p.end[s], p.next[s]);
+      tile.near = s + 1 < p.streams ? p.strip[s + 1] + u * layout.unit_bytes : p.strip[0] + (u + 1) * layout.unit_bytes;
+      tile.lines = (layout.unit_bytes / 64 + a_unit - 1) / a_unit;
+      for (int64_t block = 0; block < shape.blocks; ++block, tile.lines = 0) {
         const int64_t t = block * shape.rows_a_block;
         tile.a = p.panels + block * shape.bytes_a_block + u * layout.unit * 2 * shape.rows_a_block;
         tile.sums = p.sums + t * p.run_stride + u * a_unit;

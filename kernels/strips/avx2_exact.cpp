@@ -129,7 +129,8 @@ void multiply(const Lockstep& p, int s, int half) {
     const int groups = static_cast<int>(left < a_unit ? left : a_unit), cols = groups * layout.group;
     const uint8_t* unit = p.strip[s] + u * layout.unit_bytes;
     if (groups > 0) {
-      for (int i = 0; i < layout.unit_bytes / 2; i += 64) __builtin_prefetch(unit + layout.unit_bytes + layout.unit_bytes / 2 * half + i, 0, 2);
+      const uint8_t* ahead = unit + layout.unit_bytes + layout.unit_bytes / 2 * half;
+      for (int i = 0; i < layout.unit_bytes / 2; i += 64) __builtin_prefetch(ahead + i, 0, 2);
       scales(layout, unit, half, groups, scale, min);
       codes(layout, unit + layout.header + 32 * half, (cols + 31) / 32, code);
     }

@@ -96,10 +96,15 @@ template <int kBytes, class At>
 // Bytes ahead of what is read now, in the same stream: into the second cache, and from there into the first.
 constexpr int64_t kFar = 3456, kNear = 576;
 
-// Asks for kLines cache lines as far ahead of p as the walk asks for: behind the stream's end, what is read next.
+// What lies kFar behind p in its stream: behind the stream's end, what is read next.
+[[gnu::always_inline]] inline const uint8_t* far_of(const uint8_t* p, const uint8_t* end, const uint8_t* next) {
+  return p + kFar < end ? p + kFar : next + (p + kFar - end);
+}
+
+// Asks for kLines cache lines.
 template <int kLines>
 [[gnu::always_inline]] inline void ask(const uint8_t* p, const uint8_t* end, const uint8_t* next) {
-  const uint8_t* far = p + kFar < end ? p + kFar : next + (p + kFar - end);
+  const uint8_t* far = far_of(p, end, next);
 #pragma GCC unroll 8
   for (int i = 0; i < kLines; ++i) {
     _mm_prefetch(reinterpret_cast<const char*>(far + 64 * i), _MM_HINT_T1);

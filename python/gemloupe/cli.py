@@ -19,7 +19,7 @@ from .model import size_text
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Look inside a Gemma, change one thing, measure what that did.")
 
-ModelPath = Annotated[str, typer.Argument(help='A .gguf file, a folder of safetensors, or "gemma3-270m".')]
+ModelPath = Annotated[str, typer.Argument(help='A .gguf or .gem file, a folder of safetensors, or "gemma3-270m".')]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Measured = Annotated[str, typer.Option("--arithmetic", help="exact, bf16 (fast) or int8.")]
 Context = Annotated[int, typer.Option(help="Tokens of a chunk.")]

@@ -164,6 +164,10 @@ class Model:
         chunk = arguments.whole(chunk, "memory: chunk", 1)
         return {"weights": self.bytes, "caches": self._core.graph.cache_bytes(length, chunk, half_cache(cache))}
 
+    @cached_property
+    def _formats(self) -> str:
+        return ", ".join(self.bytes_by_format())
+
     def protocol(self, **more: object) -> dict[str, object]:
         """What a measurement must state to be repeated: model, weights, machine, version, and what the caller adds.
 
@@ -173,7 +177,7 @@ class Model:
         from . import __version__
 
         return {"model": self.config.name or self.config.architecture, "fingerprint": self.fingerprint,
-                "formats": ", ".join(self.bytes_by_format()), **more, "isa": _core.isa(), "threads": _core.threads(),
+                "formats": self._formats, **more, "isa": _core.isa(), "threads": _core.threads(),
                 "version": __version__}
 
     # Reading and writing text

@@ -26,6 +26,15 @@ def test_there_are_golden_files():
     assert len(FOLDERS) >= 9
 
 
+def test_a_gem_file_gives_the_same_bits(case, tmp_path):
+    model, _, _ = case
+    model.save(tmp_path / "x.gem")
+    again = gl.load(tmp_path / "x.gem", verify=True)
+    ids = [2, 5, 9, 17, 3]
+    assert bits(again.run(ids).logits) == bits(model.run(ids).logits)
+    assert again.fingerprint == model.fingerprint
+
+
 def test_logits_and_values(case):
     model, expected, folder = case
     tokens = expected["tokens"]

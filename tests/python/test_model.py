@@ -107,7 +107,7 @@ def test_the_router_reads_the_residual(experts):
     assert experts.graph["layers.1.moe.query"].nodes[0].inputs == ("layers.1.mid",)
 
 
-@pytest.mark.parametrize("place", ["x.gguf", "folder/"])
+@pytest.mark.parametrize("place", ["x.gguf", "folder/", "x.gem"])
 def test_save_and_load_change_no_bit(model, ids, tmp_path, place):
     path = str(tmp_path) + "/" + place
     model.save(path)

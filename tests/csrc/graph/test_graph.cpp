@@ -62,7 +62,7 @@ TEST_SUITE("graph") {
       const auto tokens = some_tokens(21);
       Session a = session_of(m), b = session_of(m);
       Trace all = recording({"*"});
-      const Tensor expected = logits_of(a, tokens, &all);
+      const Tensor expected = logits_of(a, tokens, Arithmetic::exact, &all);
       CHECK(all.recorded.size() == m.graph->values().size());
       for (const Value& v : m.graph->values()) {
         CAPTURE(v.name);
@@ -73,7 +73,7 @@ TEST_SUITE("graph") {
       }
       Trace same;
       same.edits.push_back({"*", [](const std::string&, const Tensor& x) { return x.copy(); }});
-      CHECK(same_bits(logits_of(b, tokens, &same), expected));
+      CHECK(same_bits(logits_of(b, tokens, Arithmetic::exact, &same), expected));
     }
   }
 
@@ -97,7 +97,7 @@ TEST_SUITE("graph") {
     const auto tokens = some_tokens(9);
     Session a = session_of(m), b = session_of(m), c = session_of(m);
     Trace plain = recording({"layers.1.mid", "layers.2.attn.norm", "layers.1.attn.out"});
-    const Tensor before = logits_of(a, tokens, &plain);
+    const Tensor before = logits_of(a, tokens, Arithmetic::exact, &plain);
     Trace edited = recording(plain.record);
     edited.edits.push_back({"layers.1.mid", [](const std::string& name, const Tensor& x) {
                               CHECK(name == "layers.1.mid");
@@ -105,7 +105,7 @@ TEST_SUITE("graph") {
                               for (int64_t i = 0; i < y.rows() * y.width(); ++i) y.floats()[i] *= 0.5f;
                               return y;
                             }});
-    const Tensor after = logits_of(b, tokens, &edited);
+    const Tensor after = logits_of(b, tokens, Arithmetic::exact, &edited);
     CHECK(!same_bits(before, after));
     CHECK(same_bits(plain.recorded["layers.1.attn.out"], edited.recorded["layers.1.attn.out"]));
     CHECK(edited.recorded["layers.1.mid"].floats()[3] == 0.5f * plain.recorded["layers.1.mid"].floats()[3]);
@@ -117,7 +117,7 @@ TEST_SUITE("graph") {
                              std::fill(y.floats(), y.floats() + y.rows() * y.width(), 1.0f);
                              return y;
                            }});
-    logits_of(c, tokens, &cache);
+    logits_of(c, tokens, Arithmetic::exact, &cache);
     for (int64_t i = 0; i < 9 * 64; ++i) CHECK(cache.recorded["layers.0.attn.mix"].floats()[i] == doctest::Approx(1.0).epsilon(1e-6));
   }
 
@@ -126,9 +126,9 @@ TEST_SUITE("graph") {
     Session s = session_of(m);
     Trace shape;
     shape.edits.push_back({"layers.0.mid", [](const std::string&, const Tensor& x) { return Tensor(DType::f32, x.rows(), {x.width() + 1}); }});
-    CHECK_THROWS_WITH_AS(logits_of(s, {1, 2}, &shape), "layers.0.mid: the edit must give [2, 48], got [2, 49]", std::invalid_argument);
+    CHECK_THROWS_WITH_AS(logits_of(s, {1, 2}, Arithmetic::exact, &shape), "layers.0.mid: the edit must give [2, 48], got [2, 49]", std::invalid_argument);
     Trace unknown = recording({"layers.0.middle"});
-    CHECK_THROWS_WITH_AS(logits_of(s, {1}, &unknown), doctest::Contains("did you mean"), std::invalid_argument);
+    CHECK_THROWS_WITH_AS(logits_of(s, {1}, Arithmetic::exact, &unknown), doctest::Contains("did you mean"), std::invalid_argument);
     CHECK(s.position() == 0);
     CHECK_NOTHROW(logits_of(s, {1}));
   }
@@ -190,7 +190,7 @@ TEST_SUITE("graph") {
       Session s = session_of(m);
       Trace t;
       t.edits = std::move(edits);
-      return logits_of(s, tokens, &t);
+      return logits_of(s, tokens, Arithmetic::exact, &t);
     };
     const auto experts = [](int32_t e) {
       return [e](const std::string&, const Tensor& x) {
