@@ -89,7 +89,7 @@ def experts(bench, quick):
     counts = (8, 16) if quick else (8, 16, 32, 64, 128)
     models = {}
     for n in counts:
-        models[n] = bench.model({**config, "num_experts": n, "vocab_size": VOCABULARY})
+        models[n] = bench.model({**config, "num_experts": n, "vocab_size": VOCABULARY}, layers=0)
     return curve("experts", "One step of one 26B-A4B layer with so many experts, 8 of them used", "experts", "seconds", {
         "decode": points(counts, lambda n: bench.step(models[n])),
         "prompt of 128, bf16": points(counts, lambda n: bench.step(models[n], 128, arithmetic="bf16"))},

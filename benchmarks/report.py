@@ -99,14 +99,15 @@ def best_variants(cases):
 
 
 def roofs(cases):
-    """Bytes a second, and {label: useful operations a second} of the units that were in use, as the cases' shares imply them."""
+    """Bytes a second, and {label: useful operations a second} of the units that were in use, as the cases' shares imply them: each
+    program measures its own, and other programs only ever take away."""
     memory = [c.bytes / c.of_memory for c in cases if c.of_memory > 0]
     units = {}
     for case in cases:
         if case.of_units > 0 and case.isa >= 0 and case.room in ("strips", "bf16"):
             label = {"strips": "exact", "bf16": "bf16"}[case.room] + f", {case.variant}"
             units.setdefault(label, []).append(case.operations / case.of_units)
-    return statistics.median(memory) if memory else 0.0, {label: statistics.median(found) for label, found in units.items()}
+    return max(memory, default=0.0), {label: max(found) for label, found in units.items()}
 
 
 # ---- Pictures
@@ -133,16 +134,23 @@ def plain_number(value):
     return f"{value:.3g}"
 
 
+def with_unit(value, label):
+    """A tick of an axis that is labelled "seconds …", or of another."""
+    return f"{plain_number(value)}{'s' if label.startswith('seconds') else ''}" if value else "0"
+
+
 def log_axes(axes, x, y, xs=()):
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axes.set_xscale("log", base=2 if xs else 10)
     axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain_number(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: with_unit(value, y)))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: plain_number(value)))
         axis.set_minor_formatter(NullFormatter())
     if xs:
-        axes.set_xticks([value for value in xs if value & (value - 1) == 0])
+        doubled = [value for value in xs if value & (value - 1) == 0]
+        axes.set_xticks(doubled if len(doubled) > 3 else xs)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -164,7 +172,7 @@ def roofline(plt, cases):
         if label.endswith("avx2") and n > 3:
             continue
         axes.plot([roof / memory, high], [roof, roof], color="#333", lw=1.0, ls=(0, (4, 2)))
-        axes.annotate(f"{label}: {plain_number(roof)}op/s", (high, roof * 1.06), ha="right", color="#333", fontsize=8)
+        axes.annotate(f"{label}: {plain_number(roof)}op/s", (high, roof * (0.75 if n % 2 else 1.08)), ha="right", color="#333", fontsize=8)
     for n, room in enumerate(sorted({c.room for c in shown})):
         own = [c for c in shown if c.room == room]
         axes.scatter([c.operations / c.bytes for c in own], [c.operations for c in own], s=18, alpha=0.75, color=COLOURS[n], label=room, lw=0)
@@ -206,7 +214,7 @@ def draw_curve(plt, curve):
         from matplotlib.ticker import FuncFormatter
 
         axes.set(xlabel=curve["x"], ylabel=curve["y"], ylim=(0, None), xticks=sorted(set(every)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain_number(value) if value else "0"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: with_unit(value, curve["y"])))
     axes.set_title(curve["title"])
     axes.legend(fontsize=8.5)
     return figure
