@@ -129,6 +129,8 @@ def test_three_programs_agree(model, folder, ids, llama_cpp, tmp_path):  # noqa:
     """
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     assert len(ids) > model.config.layers[0].window
+    if not [layer for i, layer in enumerate(model.config.layers) if layer.cache_source == i][-1].full:
+        pytest.skip("llama.cpp takes the last layer with a cache of its own for a full one")
     model.quantize({"*": "F32"}).save(tmp_path / "x.gguf")
     here = model.run(ids, arithmetic="exact").logits
     assert np.array_equal(gl.load(tmp_path / "x.gguf").run(ids, arithmetic="exact").logits, here)
