@@ -10,7 +10,7 @@
 namespace gemloupe {
 namespace {
 
-constexpr size_t kLargePage = size_t{2} << 20, kArena = size_t{64} << 20, kAlign = 4096;
+constexpr size_t kArena = size_t{64} << 20, kAlign = 4096;
 
 size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
@@ -26,9 +26,7 @@ struct Arena {
     const auto start = reinterpret_cast<uintptr_t>(mapping);
     next = static_cast<uint8_t*>(mapping) + (up(start, kLargePage) - start);
     end = next + (room - kLargePage);
-#if defined(MADV_HUGEPAGE)
-    (void)::madvise(next, room - kLargePage, MADV_HUGEPAGE);
-#endif
+    ask_for_large_pages(next, room - kLargePage);
   }
   Arena(const Arena&) = delete;
   ~Arena() {
@@ -37,6 +35,13 @@ struct Arena {
 };
 
 }  // namespace
+
+void ask_for_large_pages([[maybe_unused]] void* start, [[maybe_unused]] size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  const auto first = up(reinterpret_cast<uintptr_t>(start), kLargePage), end = (reinterpret_cast<uintptr_t>(start) + bytes) / kLargePage * kLargePage;
+  if (first < end) (void)::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+#endif
+}
 
 std::shared_ptr<uint8_t> large_memory(size_t bytes) {
   if (bytes > SIZE_MAX / 2) throw std::bad_alloc();

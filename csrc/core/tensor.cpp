@@ -8,14 +8,20 @@
 #include <new>
 
 #include "csrc/core/error.h"
+#include "csrc/core/memory.h"
 #include "kernels/common/half.h"
 
 namespace gemloupe {
 namespace {
 
+constexpr size_t kLine = 64, kLarge = size_t{1} << 20;
+
 // Freed blocks are kept for the next step, which asks for the same sizes: fresh pages cost more than the arithmetic on them.
 class Pool {
  public:
+  // What a block of so many bytes takes up.
+  static size_t room(size_t bytes) { return up(std::max<size_t>(bytes, 1), align(bytes)); }
+
   void* take(size_t bytes) {
     {
       std::lock_guard lock(mutex_);
@@ -26,8 +32,9 @@ class Pool {
         return block;
       }
     }
-    void* block = std::aligned_alloc(64, bytes);
+    void* block = std::aligned_alloc(align(bytes), bytes);
     if (!block) throw std::bad_alloc();
+    ask_for_large_pages(block, bytes);
     return block;
   }
   void give(void* block, size_t bytes) {
@@ -43,6 +50,9 @@ class Pool {
   }
 
  private:
+  static size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+  static size_t align(size_t bytes) { return bytes < kLarge ? kLine : kLargePage; }
+
   static constexpr size_t kMostIdle = size_t{128} << 20;
   std::mutex mutex_;
   std::multimap<size_t, void*> idle_;
@@ -77,8 +87,7 @@ std::string to_string(const Type& type) {
 
 Tensor::Tensor(DType dtype, int64_t rows, std::vector<int64_t> shape)
     : dtype_(dtype), rows_(rows), width_(product(shape)), shape_(std::move(shape)) {
-  size_t size = static_cast<size_t>(std::max<int64_t>(bytes(), 1));
-  size = (size + 63) / 64 * 64;
+  const size_t size = Pool::room(static_cast<size_t>(bytes()));
   data_ = std::shared_ptr<void>(pool().take(size), [size](void* block) { pool().give(block, size); });
 }
 

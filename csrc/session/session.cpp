@@ -7,18 +7,25 @@
 #include <numeric>
 
 #include "csrc/core/error.h"
+#include "csrc/core/memory.h"
 
 namespace gemloupe {
 namespace {
 
 int64_t ring_bytes(const StateType& type) { return type.capacity * type.width * (type.half ? 2 : 4); }
 
-// Untouched pages of a mapping cost nothing, so a long context is paid for only where it is used.
-std::shared_ptr<void> mapped(int64_t bytes) {
-  const size_t size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
+// Untouched pages of a mapping cost nothing, so a long context is paid for only where it is used. Every ring begins at a page.
+constexpr int64_t kPage = 4096;
+int64_t room(const StateType& type) { return (ring_bytes(type) + kPage - 1) / kPage * kPage; }
+
+std::shared_ptr<uint8_t> mapped(int64_t bytes) {
+  const size_t size = static_cast<size_t>(bytes) + kLargePage;
   void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   demand(memory != MAP_FAILED, "session: there is no room for a cache of ", bytes, " bytes; make the session with a smaller context");
-  return {memory, [size](void* m) { munmap(m, size); }};
+  if (bytes >= static_cast<int64_t>(kLargePage)) ask_for_large_pages(memory, size);
+  const size_t past = reinterpret_cast<uintptr_t>(memory) % kLargePage;
+  const std::shared_ptr<void> all(memory, [size](void* m) { munmap(m, size); });
+  return {all, static_cast<uint8_t*>(memory) + (past ? kLargePage - past : 0)};
 }
 
 // How many slots of a ring hold something after `written` positions.
@@ -39,11 +46,21 @@ Session::Session(std::shared_ptr<const Graph> graph, int64_t vocabulary, int64_t
 
 void Session::allocate() {
   states_.clear();
+  int64_t bytes = 0;
   for (const Node& node : graph_->nodes()) {
     std::vector<State> rings;
-    for (const StateType& type : graph_->state(node, limits_)) rings.push_back({type, mapped(ring_bytes(type))});
+    for (const StateType& type : graph_->state(node, limits_)) {
+      rings.push_back({type, nullptr});
+      bytes += room(type);
+    }
     states_.push_back(std::move(rings));
   }
+  std::shared_ptr<uint8_t> next = mapped(bytes);
+  for (auto& node : states_)
+    for (State& ring : node) {
+      ring.memory = next;
+      next = {next, next.get() + room(ring.type)};
+    }
 }
 
 int64_t Session::bytes() const {

@@ -122,8 +122,8 @@ void expand_strip(const Source& source, int64_t block, uint16_t* lines) {
   const StripLayout& layout = *source.layout;
   const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(layout.code_of)));
   const __m256i offset = _mm256_set1_epi32(layout.offset), byte = _mm256_set1_epi32(255);
-  const int in_unit = static_cast<int>(block % source.unit_blocks);
-  const uint8_t* unit = static_cast<const uint8_t*>(source.data) + block / source.unit_blocks * layout.unit_bytes;
+  const int in_unit = static_cast<int>(block) & ((1 << source.unit_shift) - 1);
+  const uint8_t* unit = static_cast<const uint8_t*>(source.data) + (block >> source.unit_shift) * layout.unit_bytes;
   const uint8_t* planes = unit + layout.header + in_unit * 64 * layout.bits;
   for (int row = 0; row < kTile; row += kHalf) {
     Factors f{};
@@ -270,15 +270,15 @@ void nothing() {}
 
 }  // namespace
 
-#define GEMLOUPE_SAME {expand_strip, expand_strip}
+#define GEMLOUPE_SAME {{expand_strip, multiply}, {expand_strip, multiply}}
 const Steps avx2_steps = {kBytes,
                           pack,
                           {GEMLOUPE_SAME, GEMLOUPE_SAME, GEMLOUPE_SAME, GEMLOUPE_SAME, GEMLOUPE_SAME, GEMLOUPE_SAME, GEMLOUPE_SAME,
                            GEMLOUPE_SAME, GEMLOUPE_SAME},
-                          expand_rows<Half>,
-                          expand_rows<Bf16>,
-                          expand_rows<Single>,
-                          multiply,
+                          {expand_rows<Half>, multiply},
+                          {expand_rows<Bf16>, multiply},
+                          {expand_rows<Single>, multiply},
+                          false,
                           nothing,
                           nothing};
 

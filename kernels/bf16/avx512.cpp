@@ -101,25 +101,28 @@ void multiply(const Product& p) {
 
 void nothing() {}
 
+template <class Block>
+constexpr Expansion of = {expand<Block>, multiply};
+
 }  // namespace
 
 const Steps avx512_steps = {kBytes,
-                         pack,
-                         {{nullptr, nullptr},
-                          {expand_strip<1, false>, expand_strip<1, true>},
-                          {expand_strip<2, false>, expand_strip<2, true>},
-                          {expand_strip<3, false>, expand_strip<3, true>},
-                          {expand_strip<4, false>, expand_strip<4, true>},
-                          {expand_strip<5, false>, expand_strip<5, true>},
-                          {expand_strip<6, false>, expand_strip<6, true>},
-                          {nullptr, nullptr},
-                          {expand_strip<8, false>, expand_strip<8, true>}},
-                         expand_rows<Half>,
-                         expand_rows<Bf16>,
-                         expand_rows<Single>,
-                         multiply,
-                         nothing,
-                         nothing};
+                            pack,
+                            {{{}, {}},
+                             {of<StripBlock<1, false>>, of<StripBlock<1, true>>},
+                             {of<StripBlock<2, false>>, of<StripBlock<2, true>>},
+                             {of<StripBlock<3, false>>, of<StripBlock<3, true>>},
+                             {of<StripBlock<4, false>>, of<StripBlock<4, true>>},
+                             {of<StripBlock<5, false>>, of<StripBlock<5, true>>},
+                             {of<StripBlock<6, false>>, of<StripBlock<6, true>>},
+                             {{}, {}},
+                             {of<StripBlock<8, false>>, of<StripBlock<8, true>>}},
+                            of<RowsBlock<Half>>,
+                            of<RowsBlock<Bf16>>,
+                            of<RowsBlock<Single>>,
+                            false,
+                            nothing,
+                            nothing};
 
 }  // namespace gemloupe::tiles
 

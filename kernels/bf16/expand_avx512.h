@@ -17,6 +17,10 @@ constexpr int kAhead = 4096;  // bytes from what is read to what is fetched
 [[gnu::always_inline]] inline __m512 f16_lanes(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
+[[gnu::always_inline]] inline __m512 bf16_lanes(const uint8_t* p) {
+  const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
 [[gnu::always_inline]] inline __m512i byte_lanes(const uint8_t* p) {
   return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
@@ -40,172 +44,171 @@ constexpr int kAhead = 4096;  // bytes from what is read to what is fetched
   return _mm512_maskz_mov_ps(_mm512_cmpneq_epu32_mask(e, _mm512_set1_epi32(0x7f)), v);
 }
 
-// A column pair of rows 0..7 and of rows 8..15, as the lines of a tile have them: lanes 2 r and 2 r + 1 are row r.
-struct Two {
-  __m512 low, high;
-};
-[[gnu::always_inline]] inline Two spread(__m512 v) {
-  return {_mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), v),
-          _mm512_permutexvar_ps(_mm512_setr_epi32(8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15), v)};
-}
-
+// Of one group: a lane to a row.
 struct Factors {
-  Two scale, min;
+  __m512 scale, min;
 };
 
-// Those of group g of a unit.
-[[gnu::always_inline]] inline Factors factors(const StripLayout& layout, const uint8_t* unit, int g) {
-  const int groups = layout.unit / layout.group;
-  __m512 scale, min = _mm512_setzero_ps();
+// Those of group g of a unit that has `groups`.
+[[gnu::always_inline]] inline Factors factors(const StripLayout& layout, int groups, const uint8_t* unit, int g) {
+  Factors f{_mm512_setzero_ps(), _mm512_setzero_ps()};
   switch (layout.scale) {
     case StripScale::f16:
-      scale = f16_lanes(unit + 32 * g);
-      if (layout.has_min) min = f16_lanes(unit + 32 * (groups + g));
+      f.scale = f16_lanes(unit + 32 * g);
+      if (layout.has_min) f.min = f16_lanes(unit + 32 * (groups + g));
       break;
-    case StripScale::bf16: {
-      const auto lanes = [](const uint8_t* p) {
-        const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-      };
-      scale = lanes(unit + 32 * g);
-      if (layout.has_min) min = lanes(unit + 32 * (groups + g));
+    case StripScale::bf16:
+      f.scale = bf16_lanes(unit + 32 * g);
+      if (layout.has_min) f.min = bf16_lanes(unit + 32 * (groups + g));
       break;
-    }
     case StripScale::f32:
-      scale = _mm512_loadu_ps(unit + 64 * g);
-      if (layout.has_min) min = _mm512_loadu_ps(unit + 64 * (groups + g));
+      f.scale = _mm512_loadu_ps(unit + 64 * g);
+      if (layout.has_min) f.min = _mm512_loadu_ps(unit + 64 * (groups + g));
       break;
     case StripScale::super: {
       const uint8_t* s = unit + (layout.has_min ? 64 : 32);
-      scale = _mm512_mul_ps(f16_lanes(unit), signed_lanes(s + 16 * g));
+      f.scale = _mm512_mul_ps(f16_lanes(unit), signed_lanes(s + 16 * g));
       if (layout.has_min)
-        min = negative(_mm512_mul_ps(f16_lanes(unit + 32), _mm512_cvtepi32_ps(byte_lanes(s + 16 * (groups + g)))));
+        f.min = negative(_mm512_mul_ps(f16_lanes(unit + 32), _mm512_cvtepi32_ps(byte_lanes(s + 16 * (groups + g)))));
       break;
     }
     case StripScale::super4: {
       const __m512i both = byte_lanes(unit + 64 + 16 * g);
-      scale = _mm512_mul_ps(f16_lanes(unit), _mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(15))));
-      min = negative(_mm512_mul_ps(f16_lanes(unit + 32), _mm512_cvtepi32_ps(_mm512_srli_epi32(both, 4))));
+      f.scale = _mm512_mul_ps(f16_lanes(unit), _mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(15))));
+      f.min = negative(_mm512_mul_ps(f16_lanes(unit + 32), _mm512_cvtepi32_ps(_mm512_srli_epi32(both, 4))));
       break;
     }
-    case StripScale::e8m0: scale = e8m0_lanes(unit + 16 * g); break;
-    default: scale = ue4m3_lanes(unit + 16 * g); break;
+    case StripScale::e8m0: f.scale = e8m0_lanes(unit + 16 * g); break;
+    default: f.scale = ue4m3_lanes(unit + 16 * g); break;
   }
-  return {spread(scale), spread(min)};
+  return f;
 }
 
-template <bool kMin>
-[[gnu::always_inline]] inline void store_line(__m512 low, __m512 high, const Factors& f, uint16_t* line) {
-  low = _mm512_mul_ps(f.scale.low, low);
-  high = _mm512_mul_ps(f.scale.high, high);
-  if (kMin) low = _mm512_add_ps(low, f.min.low), high = _mm512_add_ps(high, f.min.high);
-  _mm512_storeu_si512(line, round_pair(low, high));
+// Whether all lanes are zero or 2^-80 to 2^80 in size: then so is, or at least far from 2^-126 and from infinity, every number
+// made of them.
+[[gnu::always_inline]] inline bool moderate(__m512 v) {
+  const __m512i size = _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff));
+  const __m512i from = _mm512_sub_epi32(size, _mm512_set1_epi32((127 - 80) << 23));
+  return !_mm512_mask_test_epi32_mask(_mm512_cmpgt_epu32_mask(from, _mm512_set1_epi32(160 << 23)), size, size);
 }
 
-// A register of index bytes for one quad or more of 16 rows, each row twice.
-struct Indices {
-  __m512i low, high;
-};
-[[gnu::always_inline]] inline Indices spread(__m512i v) {
-  const Two two = spread(_mm512_castsi512_ps(v));
-  return {_mm512_castps_si512(two.low), _mm512_castps_si512(two.high)};
+// Rounded to nearest, ties to even: the bfloat16 is the upper half. Not for NaNs and denormal numbers.
+[[gnu::always_inline]] inline __m512i rounded(__m512 v) {
+  const __m512i bits = _mm512_castps_si512(v);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  return _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+}
+// For all numbers.
+[[gnu::always_inline]] inline __m512i rounded_any(__m512 v) {
+  const __m512i bits = _mm512_castps_si512(v);
+  // Denormal numbers and zeros keep their sign only; a NaN keeps its upper half and becomes quiet.
+  const __m512i up = _mm512_mask_and_epi32(rounded(v), _mm512_testn_epi32_mask(bits, _mm512_set1_epi32(0x7f800000)), bits,
+                                           _mm512_set1_epi32(static_cast<int>(0x80000000)));
+  return _mm512_mask_or_epi32(up, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), bits, _mm512_set1_epi32(0x400000));
 }
 
-// The quad whose indices, of up to 4 bits, begin at bit `at` of each byte: two lines. A look-up takes the low 4 bits of a lane and
-// ignores the rest.
-template <bool kMin>
-[[gnu::always_inline]] inline void look_up(__m512 table, const Indices& v, int at, const Factors& f, uint16_t* lines) {
-#pragma GCC unroll 2
-  for (int pair = 0; pair < 2; ++pair) {
-    const __m512i shift = _mm512_add_epi32(_mm512_set1_epi64(int64_t{8} << 32), _mm512_set1_epi32(16 * pair + at));
-    store_line<kMin>(_mm512_permutexvar_ps(_mm512_srlv_epi32(v.low, shift), table),
-                     _mm512_permutexvar_ps(_mm512_srlv_epi32(v.high, shift), table), f, lines + 32 * pair);
-  }
-}
-
-// A quad's bytes as whole indices. 2^23 + index is a float that has the index in its low byte.
-template <bool kMin>
-[[gnu::always_inline]] inline void convert(__m512i quad, __m512 base, const Factors& f, uint16_t* lines) {
-  alignas(64) static constexpr uint8_t kRow[64] = {0,  0, 0, 0, 1,  0, 0, 0, 4,  0, 0, 0, 5,  0, 0, 0, 8,  0, 0, 0, 9,  0,
-                                                   0,  0, 12, 0, 0, 0, 13, 0, 0, 0, 16, 0, 0, 0, 17, 0, 0, 0, 20, 0, 0, 0,
-                                                   21, 0, 0, 0, 24, 0, 0, 0, 25, 0, 0, 0, 28, 0, 0, 0, 29, 0, 0, 0};
-  const __m512i magic = _mm512_set1_epi32(0x4b000000), row = _mm512_load_si512(kRow);
-#pragma GCC unroll 2
-  for (int pair = 0; pair < 2; ++pair) {
-    const __m512i from = _mm512_add_epi8(row, _mm512_set1_epi8(static_cast<char>(2 * pair)));
-    const __m512i upper = _mm512_add_epi8(from, _mm512_set1_epi8(32));
-    const __m512i low = _mm512_mask_permutexvar_epi8(magic, 0x1111111111111111, from, quad);
-    const __m512i high = _mm512_mask_permutexvar_epi8(magic, 0x1111111111111111, upper, quad);
-    store_line<kMin>(_mm512_sub_ps(_mm512_castsi512_ps(low), base), _mm512_sub_ps(_mm512_castsi512_ps(high), base), f,
-                     lines + 32 * pair);
-  }
+// A line of a tile from the numbers of its even columns and of its odd ones. Not by the instruction that rounds two registers to
+// bfloat16: where there are tiles, it keeps their unit waiting.
+template <bool kAny>
+[[gnu::always_inline]] inline void store_line(__m512 even, __m512 odd, uint16_t* line) {
+  const __m512i low = _mm512_srli_epi32(kAny ? rounded_any(even) : rounded(even), 16);
+  const __m512i high = kAny ? rounded_any(odd) : rounded(odd);
+  // high's upper half, or low
+  _mm512_storeu_si512(line, _mm512_ternarylogic_epi32(high, _mm512_set1_epi32(static_cast<int>(0xffff0000)), low, 0xea));
 }
 
 [[gnu::always_inline]] inline __m512i masked(__m512i v, int shift, int mask) {
   return _mm512_and_si512(_mm512_srli_epi32(v, static_cast<unsigned>(shift)), _mm512_set1_epi8(static_cast<char>(mask)));
 }
 
-// One block of a strip. f[0] and f[1] belong to its two halves.
+// A block of a strip, four lines at a time: a part is quads 2 i and 2 i + 1. A register of indices has a quad of each row in
+// that row's lane, a byte to a column.
 template <int kBits, bool kMin>
-[[gnu::always_inline]] inline void expand_block(const uint8_t* planes, __m512 table, __m512 base, const Factors* f,
-                                                uint16_t* lines) {
-  const auto load = [&](int i) { return _mm512_loadu_si512(planes + 64 * i); };
-  if constexpr (kBits == 8) {
-#pragma GCC unroll 8
-    for (int q = 0; q < 8; ++q) convert<kMin>(load(q), base, f[q / 4], lines + 64 * q);
-  } else if constexpr (kBits == 4) {
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      const Indices v = spread(load(j));
-      look_up<kMin>(table, v, 0, f[j / 2], lines + 128 * j);
-      look_up<kMin>(table, v, 4, f[j / 2], lines + 128 * j + 64);
-    }
-  } else if constexpr (kBits == 2) {
-#pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
-      const Indices v = spread(load(h));
-#pragma GCC unroll 4
-      for (int m = 0; m < 4; ++m) look_up<kMin>(table, v, 2 * m, f[h], lines + 64 * (4 * h + m));
-    }
-  } else if constexpr (kBits == 1) {
-    const Indices v = spread(load(0));
-#pragma GCC unroll 8
-    for (int q = 0; q < 8; ++q) look_up<kMin>(table, v, q, f[q / 4], lines + 64 * q);
-  } else {
-    constexpr int kTwos = kBits & 4 ? 4 : 0, kOnes = kTwos + (kBits & 2 ? 2 : 0);
-#pragma GCC unroll 8
-    for (int q = 0; q < 8; ++q) {
-      __m512i index = _mm512_setzero_si512();
-      if constexpr ((kBits & 4) != 0) index = masked(load(q / 2), 4 * (q & 1), 15);
-      if constexpr ((kBits & 2) != 0)
-        index = _mm512_or_si512(index, _mm512_slli_epi32(masked(load(kTwos + q / 4), 2 * (q & 3), 3), kBits & 4));
-      if constexpr ((kBits & 1) != 0)
-        index = _mm512_or_si512(index, _mm512_slli_epi32(masked(load(kOnes), q, 1), kBits & 6));
-      if constexpr (kBits < 4)
-        look_up<kMin>(table, spread(index), 0, f[q / 4], lines + 64 * q);
-      else
-        convert<kMin>(index, base, f[q / 4], lines + 64 * q);
-    }
-  }
-}
+class StripBlock {
+ public:
+  static constexpr int kParts = 4;
 
-template <int kBits, bool kMin>
-void expand_strip(const Source& source, int64_t block, uint16_t* lines) {
-  const StripLayout& layout = *source.layout;
-  const int in_unit = static_cast<int>(block) & (source.unit_blocks - 1), column = in_unit * kTileBlock;
-  const uint8_t* unit = static_cast<const uint8_t*>(source.data) + block / source.unit_blocks * layout.unit_bytes;
-  const uint8_t* planes = unit + layout.header + in_unit * 64 * kBits;
+  [[gnu::always_inline]] void open(const Source& source, int64_t block, uint16_t* lines) {
+    const StripLayout& layout = *source.layout;
+    const int in_unit = static_cast<int>(block) & ((1 << source.unit_shift) - 1), group = in_unit * kTileBlock >> source.group_shift;
+    const uint8_t* unit = static_cast<const uint8_t*>(source.data) + (block >> source.unit_shift) * layout.unit_bytes;
+    const int groups = kTileBlock << source.unit_shift >> source.group_shift;
+    planes_ = unit + layout.header + in_unit * 64 * kBits;
+    lines_ = lines;
+    table_ = _mm512_load_ps(source.level);
+    base_ = _mm512_set1_ps(static_cast<float>(0x800000 + layout.offset));
 #pragma GCC unroll 8
-  for (int i = 0; i < kBits; ++i) _mm_prefetch(reinterpret_cast<const char*>(planes + kAhead + 64 * i), _MM_HINT_T0);
-  Factors f[2];
-  if (layout.group == kTile) {
-    f[0] = factors(layout, unit, column / kTile);
-    f[1] = factors(layout, unit, column / kTile + 1);
-  } else {
-    f[0] = f[1] = factors(layout, unit, column / layout.group);
+    for (int i = 0; i < kBits; ++i) _mm_prefetch(reinterpret_cast<const char*>(planes_ + kAhead + 64 * i), _MM_HINT_T0);
+    factors_[0] = factors(layout, groups, unit, group);
+    factors_[1] = layout.group == kTile ? factors(layout, groups, unit, group + 1) : factors_[0];
+    moderate_ = moderate(factors_[0].scale) && moderate(factors_[1].scale) &&
+                (!kMin || (moderate(factors_[0].min) && moderate(factors_[1].min)));
   }
-  expand_block<kBits, kMin>(planes, _mm512_load_ps(source.level), _mm512_set1_ps(static_cast<float>(0x800000 + layout.offset)), f, lines);
-}
+
+  [[gnu::always_inline]] void part(int i) const {
+    if (moderate_) [[likely]]
+      part<false>(i);
+    else
+      any_part(i);
+  }
+
+ private:
+  [[gnu::noinline]] void any_part(int i) const { part<true>(i); }
+
+  template <bool kAny>
+  [[gnu::always_inline]] void part(int i) const {
+    const Factors f = factors_[i / 2];
+#pragma GCC unroll 2
+    for (int q = 0; q < 2; ++q) {
+      const Quad quad = quad_of(i, q);
+#pragma GCC unroll 2
+      for (int pair = 0; pair < 2; ++pair)
+        store_line<kAny>(number(quad, 2 * pair, f), number(quad, 2 * pair + 1, f), lines_ + 128 * i + 64 * q + 32 * pair);
+    }
+  }
+
+  // The indices of columns 0 .. 3 begin at bits `at`, at + 8, at + 16 and at + 24 of a lane.
+  struct Quad {
+    __m512i indices;
+    int at;
+  };
+  [[gnu::always_inline]] Quad quad_of(int i, int q) const {
+    if constexpr (kBits == 8) return {load(2 * i + q), 0};
+    else if constexpr (kBits == 4) return {load(i), 4 * q};
+    else if constexpr (kBits == 2) return {load(i / 2), 4 * (i % 2) + 2 * q};
+    else if constexpr (kBits == 1) return {load(0), 2 * i + q};
+    else return {gathered(2 * i + q), 0};
+  }
+  [[gnu::always_inline]] __m512 number(const Quad& quad, int column, const Factors& f) const {
+    const __m512i index = _mm512_srli_epi32(quad.indices, static_cast<unsigned>(quad.at + 8 * column));
+    __m512 level;
+    if constexpr (kBits <= 4)  // a look-up takes the low 4 bits of a lane and ignores the rest
+      level = _mm512_permutexvar_ps(index, table_);
+    else  // 2^23 + index is a float that has the index in its low byte
+      level = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_ternarylogic_epi32(index, _mm512_set1_epi32(255), _mm512_set1_epi32(0x4b000000), 0xea)), base_);
+    const __m512 v = _mm512_mul_ps(f.scale, level);
+    return kMin ? _mm512_add_ps(v, f.min) : v;
+  }
+
+  [[gnu::always_inline]] __m512i load(int i) const { return _mm512_loadu_si512(planes_ + 64 * i); }
+  // Quad q from planes of 4, 2 and 1 bits.
+  [[gnu::always_inline]] __m512i gathered(int q) const {
+    constexpr int kTwos = kBits & 4 ? 4 : 0, kOnes = kTwos + (kBits & 2 ? 2 : 0);
+    __m512i index = _mm512_setzero_si512();
+    if constexpr ((kBits & 4) != 0) index = masked(load(q / 2), 4 * (q & 1), 15);
+    if constexpr ((kBits & 2) != 0)
+      index = _mm512_or_si512(index, _mm512_slli_epi32(masked(load(kTwos + q / 4), 2 * (q & 3), 3), kBits & 4));
+    if constexpr ((kBits & 1) != 0)
+      index = _mm512_or_si512(index, _mm512_slli_epi32(masked(load(kOnes), q, 1), kBits & 6));
+    return index;
+  }
+
+  const uint8_t* planes_;
+  uint16_t* lines_;
+  __m512 table_, base_;
+  Factors factors_[2];
+  bool moderate_;
+};
 
 // 32 columns of a plain row, of which `cols` are there.
 struct Single {
@@ -250,21 +253,43 @@ struct Bf16 {
   }
 }
 
+// 32 columns of up to 16 plain rows.
 template <class Row>
-void expand_rows(const Source& source, int64_t block, uint16_t* lines) {
-  const auto* w = static_cast<const typename Row::Number*>(source.data) + block * kTileBlock;
-  const int64_t cols = source.cols - block * kTileBlock;
-  __m512i v[kTile];
-  if (source.rows == kTile && cols >= kTileBlock) {
-#pragma GCC unroll 16
-    for (int r = 0; r < kTile; ++r) v[r] = Row::load(w + r * source.stride, kTileBlock);
-  } else {
-#pragma GCC unroll 16
-    for (int r = 0; r < kTile; ++r) v[r] = r < source.rows ? Row::load(w + r * source.stride, cols) : _mm512_setzero_si512();
+class RowsBlock {
+ public:
+  static constexpr int kParts = 1;
+
+  [[gnu::always_inline]] void open(const Source& source, int64_t block, uint16_t* lines) {
+    source_ = &source, block_ = block, lines_ = lines;
   }
-  transpose(v);
+  [[gnu::always_inline]] void part(int) const {
+    const auto* w = static_cast<const typename Row::Number*>(source_->data) + block_ * kTileBlock;
+    const int64_t cols = source_->cols - block_ * kTileBlock;
+    __m512i v[kTile];
+    if (source_->rows == kTile && cols >= kTileBlock) {
 #pragma GCC unroll 16
-  for (int p = 0; p < kTile; ++p) _mm512_storeu_si512(lines + 32 * p, v[p]);
+      for (int r = 0; r < kTile; ++r) v[r] = Row::load(w + r * source_->stride, kTileBlock);
+    } else {
+#pragma GCC unroll 16
+      for (int r = 0; r < kTile; ++r) v[r] = r < source_->rows ? Row::load(w + r * source_->stride, cols) : _mm512_setzero_si512();
+    }
+    transpose(v);
+#pragma GCC unroll 16
+    for (int p = 0; p < kTile; ++p) _mm512_storeu_si512(lines_ + 32 * p, v[p]);
+  }
+
+ private:
+  const Source* source_;
+  int64_t block_;
+  uint16_t* lines_;
+};
+
+template <class Block>
+void expand(const Source& source, int64_t block, uint16_t* lines) {
+  Block b;
+  b.open(source, block, lines);
+#pragma GCC unroll 4
+  for (int i = 0; i < Block::kParts; ++i) b.part(i);
 }
 
 }  // namespace

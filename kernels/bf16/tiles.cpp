@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstring>
 #include <vector>
 
@@ -44,6 +45,10 @@ class Multiplication {
 
   const int64_t blocks_ = up(w_.cols, kTileBlock), strips_ = up(batch_.y.cols, kTile);
   const bool called_ = !w_.strips && !w_.half;
+  const Expansion& expansion_ = w_.strips ? steps_.strip[w_.strips->layout.bits][w_.strips->layout.has_min]
+                                : w_.half ? (w_.is_bf16 ? steps_.bf16 : steps_.half)
+                                          : steps_.single;
+  const bool direct_ = steps_.stores_rows && !batch_.order;
   std::vector<Task> tasks_;
   std::vector<const float*> from_;
   std::vector<float*> to_;
@@ -109,12 +114,14 @@ void Multiplication::pack(const Job& job, int64_t tile, uint8_t* to) const {
 
 Source Multiplication::source(int64_t part, int64_t strip, float* rows) const {
   Source s;
+  s.expand = expansion_.expand;
   s.cols = w_.cols;
   if (w_.strips) {
     const StripLayout& layout = w_.strips->layout;
-    s.expand = steps_.strip[layout.bits][layout.has_min];
     s.data = w_.strips->strip(part, first_row_ / kTile + strip);
-    s.layout = &layout, s.unit_blocks = layout.unit / kTileBlock;
+    s.layout = &layout;
+    s.unit_shift = std::countr_zero(static_cast<unsigned>(layout.unit / kTileBlock));
+    s.group_shift = std::countr_zero(static_cast<unsigned>(layout.group));
     for (int i = 0; i < kTile; ++i) {
       const int index = i & ((1 << std::min(layout.bits, 4)) - 1);
       s.level[i] = static_cast<float>((layout.table ? layout.code_of[index] : index) - layout.offset);
@@ -124,11 +131,9 @@ Source Multiplication::source(int64_t part, int64_t strip, float* rows) const {
   const int64_t row = first_row_ + strip * kTile, first = part * w_.rows + row;
   s.rows = static_cast<int>(std::min<int64_t>(kTile, w_.rows - row));
   if (w_.half) {
-    s.expand = w_.is_bf16 ? steps_.bf16 : steps_.half;
     s.data = w_.half + first * w_.stride, s.stride = w_.stride;
   } else {
     w_.unpack(w_.context, first, s.rows, rows);
-    s.expand = steps_.single;
     s.data = rows, s.stride = w_.cols;
   }
   return s;
@@ -153,7 +158,7 @@ class Multiplication::Walk {
       fill(next);
       multiply(here, panel, sums + (here.strip - here.group) / 2 * slot_);
       finish(filling_);
-      if (next.group == here.group && next.row == here.row) continue;
+      if (all_.direct_ || (next.group == here.group && next.row == here.row)) continue;
       finish(putting_);
       put(here, sums);
       sums = sums == own_.sums ? sums + group_ / 2 * slot_ : own_.sums;
@@ -204,11 +209,15 @@ class Multiplication::Walk {
     p.rows = rows(here);
     p.panel = panel, p.strips = strips(here), p.blocks = blocks(here);
     p.first = here.block == 0, p.sums = sums;
+    if (all_.direct_ && here.block + p.blocks == all_.blocks_) {
+      p.y = all_.to_[job_.first + here.row] + here.strip * kTile, p.y_stride = all_.batch_.y.stride;
+      p.columns = all_.batch_.y.cols - here.strip * kTile;
+    }
     p.filling = &filling_, p.putting = &putting_;
     // What is being put has time until the group is finished.
     const int64_t pairs = up(group_end(here) - here.group, 2), runs = up(all_.blocks_ - here.block, blocks_);
     p.to_put = up(putting_.left, runs * pairs - (here.strip - here.group) / 2);
-    all_.steps_.multiply(p);
+    all_.expansion_.multiply(p);
   }
 
   const Multiplication& all_;

@@ -28,7 +28,7 @@ struct Source {
   void (*expand)(const Source& source, int64_t block, uint16_t* lines) = nullptr;
   const void* data = nullptr;             // the strip's units, or the first row
   const StripLayout* layout = nullptr;    // of a strip,
-  int unit_blocks = 0;                    // its unit,
+  int unit_shift = 0, group_shift = 0;    // logarithms: of the blocks in a unit, of the columns in a group,
   alignas(64) float level[kTile] = {};    // and float(code - offset) of an index's low 4 bits, where it has no more
   int64_t stride = 0;                     // of plain rows
   int rows = 0;
@@ -44,6 +44,10 @@ struct Filling {
 
   [[gnu::always_inline]] void step() {
     source->expand(*source, block, to);
+    next();
+  }
+  // One block has been expanded.
+  [[gnu::always_inline]] void next() {
     if ((block + 1) * kTileBlock > source->cols) clear(to, source->cols - block * kTileBlock);
     to += kLines, --left;
     if (++block == end) block = begin, ++source;
@@ -91,10 +95,19 @@ struct Product {
   int64_t blocks = 0;
   bool first = false;     // of a sum: it begins at zero
   float* sums = nullptr;  // [16 rows][strip][16][16]
+  // Where the sums go instead, if they are complete and y's rows lie evenly; `columns` of it.
+  float* y = nullptr;
+  int64_t y_stride = 0, columns = 0;
   // Done beside, as far as the variant likes.
   Filling* filling = nullptr;
   Putting* putting = nullptr;
   int64_t to_put = 0;
+};
+
+// Of one kind of weight: how it is expanded, and products while more of it is.
+struct Expansion {
+  decltype(Source::expand) expand;
+  void (*multiply)(const Product& product);
 };
 
 // What a variant brings.
@@ -102,10 +115,10 @@ struct Steps {
   int64_t x_tile;  // bytes that 16 activation rows of one block take when packed
   // `rows` (at most 16) rows; the rest of the 16, and columns up to the end of the last block, are zeros.
   void (*pack)(const float* const* x, int rows, int64_t cols, uint8_t* to);
-  decltype(Source::expand) strip[9][2];  // [bits][has minima]
-  decltype(Source::expand) half, bf16, single;
-  void (*multiply)(const Product& product);
-  void (*begin)();  // before a thread's first product, and after its last
+  Expansion strip[9][2];  // [bits][has minima]
+  Expansion half, bf16, single;
+  bool stores_rows;  // products whose sums are complete go to y themselves
+  void (*begin)();   // before a thread's first product, and after its last
   void (*end)();
 };
 extern const Steps avx2_steps, avx512_steps, amx_steps;
