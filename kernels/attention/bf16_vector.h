@@ -230,6 +230,12 @@ template <class Combine>
   return s[0];
 }
 
+// Of 16 scores only those from first to last - 1 stay.
+[[gnu::always_inline]] inline void hide(float* s, int64_t first, int64_t last) {
+  const unsigned before = (1u << most(0, least(first, kLanes))) - 1, seen = (1u << most(0, least(last, kLanes))) - 1;
+  store(s, choose(seen & ~before, load(s), fill(-__builtin_inff())));
+}
+
 // The scores of queries j .. j + 15 with the keys at `start` + first .. last - 1, multiples of 32, become weights.
 inline void weigh(const Task& task, const Panel& panel, int j, int64_t start, int64_t first, int64_t last) {
   float* const scores = panel.scores_row(j);
@@ -244,8 +250,8 @@ inline void weigh(const Task& task, const Panel& panel, int j, int64_t start, in
     if (sees[i]) {
       if (task.scale != 1.0f)
         for (int64_t k = first; k < last; k += kLanes) store(s + k * kLanes, load(s + k * kLanes) * fill(task.scale));
-      for (int64_t k = first; k < begin; ++k) s[k / 16 * kFloatTile + k % 16] = -__builtin_inff();
-      for (int64_t k = end; k < last; ++k) s[k / 16 * kFloatTile + k % 16] = -__builtin_inff();
+      for (int64_t k = first; k < begin; k += kLanes) hide(s + k * kLanes, begin - k, end - k);
+      for (int64_t k = end / kLanes * kLanes; k < last; k += kLanes) hide(s + k * kLanes, begin - k, end - k);
       for (int64_t k = first; k < last; k += kTileBlock)
         for (int h = 0; h < 2; ++h) top[h] = larger(load(s + (k + h * kLanes) * kLanes), top[h]);
     }
