@@ -35,7 +35,17 @@ struct Ahead {
   }
 };
 
-[[gnu::always_inline]] inline void store_cells(Cell* to, Words a, Words b) { _mm512_storeu_si512(to, pack(a, b).v); }
+// tile_bf16 of 32 elements in a row, and of 16 pairs.
+[[gnu::always_inline]] inline Words pack_rounded(Lanes a, Lanes b) {
+  return {reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b.v, a.v))};
+}
+[[gnu::always_inline]] inline Words pair_rounded(Lanes a, Lanes b) {
+  alignas(64) static constexpr uint8_t kOrder[64] = {
+      0,  1,  32, 33, 2,  3,  34, 35, 4,  5,  36, 37, 6,  7,  38, 39, 8,  9,  40, 41, 10, 11, 42, 43, 12, 13, 44, 45, 14, 15, 46, 47,
+      16, 17, 48, 49, 18, 19, 50, 51, 20, 21, 52, 53, 22, 23, 54, 55, 24, 25, 56, 57, 26, 27, 58, 59, 28, 29, 60, 61, 30, 31, 62, 63};
+  return {_mm512_permutexvar_epi8(_mm512_load_si512(kOrder), pack_rounded(a, b).v)};
+}
+[[gnu::always_inline]] inline void store_rounded(Cell* to, Lanes a, Lanes b) { _mm512_storeu_si512(to, pack_rounded(a, b).v); }
 [[gnu::always_inline]] inline float widened(Cell c) { return bits_to_float(static_cast<uint32_t>(c) << 16); }
 
 // exp_ for -33 <= x <= 0 or NaN; +0 below.

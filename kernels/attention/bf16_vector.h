@@ -54,19 +54,20 @@ constexpr float kTinyQuery = 0x1p-60f;
   return greater(fill(limit), size) & greater(size, fill(0.0f));
 }
 
-// 32 elements of a row at column d of head_dim as rounded Words; what is behind the last column, and every absent row, is 0.
+// 32 elements of a row at column d of head_dim; what is behind the last column, and every absent row, is 0.
+struct Stretch {
+  Lanes a, b;
+};
 template <class T>
-[[gnu::always_inline]] inline void load_rounded(const T* row, int d, int head_dim, Words& a, Words& b) {
-  a = b = no_words();
-  if (!row) return;
+[[gnu::always_inline]] inline Stretch load_stretch(const T* row, int d, int head_dim) {
+  if (!row) return {fill(0.0f), fill(0.0f)};
   const int left = head_dim - d;
-  if (left >= 2 * kLanes) {
-    a = rounded(load(row + d));
-    b = rounded(load(row + d + kLanes));
-  } else {
-    a = left >= kLanes ? rounded(load(row + d)) : rounded(load(row + d, left));
-    if (left > kLanes) b = rounded(load(row + d + kLanes, left - kLanes));
-  }
+  if (left >= 2 * kLanes) return {load(row + d), load(row + d + kLanes)};
+  if (left <= kLanes) return {load(row + d, left), fill(0.0f)};
+  return {load(row + d), load(row + d + kLanes, left - kLanes)};
+}
+[[gnu::always_inline]] inline bool any_below(Stretch x, float limit) {
+  return any_below(larger(x.a, -x.a), limit) || any_below(larger(x.b, -x.b), limit);
 }
 
 // 16 keys, the columns d .. d + 31: one tile.
@@ -75,11 +76,9 @@ template <class T>
   Words w[kLanes];
   bool tiny = false;
   for (int k = 0; k < kLanes; ++k) {
-    Words a, b;
-    load_rounded(key[k], d, head_dim, a, b);
-    if (sizeof(T) == 4 && !kFlushes)
-      tiny |= any_below(larger(high(a), -high(a)), 0x1p-48f) | any_below(larger(high(b), -high(b)), 0x1p-48f);
-    w[k] = pack(a, b);
+    const Stretch x = load_stretch(key[k], d, head_dim);
+    if (sizeof(T) == 4 && !kFlushes) tiny |= any_below(x, 0x1p-48f);
+    w[k] = pack_rounded(x.a, x.b);
   }
   transpose(w);
   for (int p = 0; p < kLanes; ++p) store(tile + p * kLanes, w[p]);
@@ -92,16 +91,13 @@ template <class T>
   bool tiny = false;
   Lanes size = fill(0.0f);
   for (int p = 0; p < kLanes; ++p) {
-    Words a[2], b[2];
-    for (int i = 0; i < 2; ++i) {
-      load_rounded(value[2 * p + i], d, head_dim, a[i], b[i]);
-      // x * 0 is 0 or NaN.
-      size = fma(high(a[i]), fill(0.0f), fma(high(b[i]), fill(0.0f), size));
-      if (sizeof(T) == 4 && !kFlushes)
-        tiny |= any_below(larger(high(a[i]), -high(a[i])), 0x1p-40f) | any_below(larger(high(b[i]), -high(b[i])), 0x1p-40f);
-    }
-    store(tile + p * kLanes, pair(a[0], a[1]));
-    store(tile + stride + p * kLanes, pair(b[0], b[1]));
+    const Stretch x = load_stretch(value[2 * p], d, head_dim), y = load_stretch(value[2 * p + 1], d, head_dim);
+    if (sizeof(T) == 4 && !kFlushes) tiny |= any_below(x, 0x1p-40f) || any_below(y, 0x1p-40f);
+    const Words a = pair_rounded(x.a, y.a), b = pair_rounded(x.b, y.b);
+    // x * 0 is 0 or NaN.
+    for (const Words w : {a, b}) size = fma(high(w), fill(0.0f), fma(low(w), fill(0.0f), size));
+    store(tile + p * kLanes, a);
+    store(tile + stride + p * kLanes, b);
   }
   const bool wild = equal(size, size) != 0xffff;
   return static_cast<uint8_t>((tiny ? kTinyValues : 0) | (wild ? kWildValues : 0));
@@ -181,10 +177,9 @@ inline void open_panel(const Task& task, Panel& panel, int64_t kv, int64_t first
     const int64_t row = (first + j) / task.group;
     const float* const q = j < n ? task.q.row(row) + column_of(task, kv, first + j) : nullptr;
     for (int d = 0; d < task.width; d += kTileBlock) {
-      Words a, b;
-      load_rounded(q, d, task.head_dim, a, b);
-      store_cells(panel.q_row(j) + d / 32 * kCellTile, a, b);
-      if (!kFlushes) panel.tiny |= any_below(larger(high(a), -high(a)), kTinyQuery) | any_below(larger(high(b), -high(b)), kTinyQuery);
+      const Stretch x = load_stretch(q, d, task.head_dim);
+      store_rounded(panel.q_row(j) + d / 32 * kCellTile, x.a, x.b);
+      if (!kFlushes) panel.tiny |= any_below(x, kTinyQuery);
     }
     if (begin || j >= n) {
       for (int d = 0; d < task.width; d += kLanes) store(panel.y_row(j) + d / 16 * kFloatTile, fill(0.0f));
@@ -207,11 +202,12 @@ inline void close_panel(const Task& task, const Panel& panel, int64_t kv, int64_
   for (int j = 0; j < n; ++j) {
     float* const out = task.y.row((first + j) / task.group) + column_of(task, kv, first + j);
     const bool none = panel.seen[j].first >= panel.seen[j].last;
+    const Lanes share = fill(none ? 0.0f : 1.0f / panel.sum[j]);
     task.largest[kv * task.queries + first + j] = panel.largest[j];
     task.sum[kv * task.queries + first + j] = panel.sum[j];
     for (int d = 0; d < task.head_dim; d += kLanes) {
       Lanes y = load(panel.y_row(j) + d / 16 * kFloatTile);
-      if (end) y = none ? fill(0.0f) : y / fill(panel.sum[j]) + fill(0.0f);
+      if (end) y = none ? fill(0.0f) : y * share + fill(0.0f);
       store_some(out + d, y, task.head_dim - d);
     }
   }
@@ -269,7 +265,7 @@ inline void weigh(const Task& task, const Panel& panel, int j, int64_t start, in
       for (int64_t k = first; k < last; k += kTileBlock)
         store_weights(weights + i * 32 + k / 32 * kCellTile, scores + (k + i) * kLanes, mine, sum);
     } else {
-      for (int64_t k = first; k < last; k += kTileBlock) store_cells(weights + i * 32 + k / 32 * kCellTile, no_words(), no_words());
+      for (int64_t k = first; k < last; k += kTileBlock) store_rounded(weights + i * 32 + k / 32 * kCellTile, fill(0.0f), fill(0.0f));
     }
     store(x[i], sum);
   }
