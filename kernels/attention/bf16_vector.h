@@ -136,12 +136,14 @@ struct Panel {
   Cell* weights;   // [32, 256]
   Visible* seen;
   float *largest, *sum;
+  bool* begun;                 // of 32 queries each: whether their y holds anything yet
   int64_t y_stride, q_stride;  // to the next 16 rows
   bool tiny;                   // a query has elements below kTinyQuery
   Ahead ahead;
 
   static int64_t floats(int panel, int width) {
-    return panel * width * 2 + kRowsAbreast * kKeyBlock * 2 + panel * 2 + panel * static_cast<int64_t>(sizeof(Visible) / 4);
+    return panel * width * 2 + kRowsAbreast * kKeyBlock * 2 + panel * 2 + panel * static_cast<int64_t>(sizeof(Visible) / 4) +
+           panel / kRowsAbreast;
   }
   Panel(float* memory, int panel, int width) : y(memory), y_stride(16 * width), q_stride(16 * width) {
     scores = y + panel * width;
@@ -150,6 +152,7 @@ struct Panel {
     seen = reinterpret_cast<Visible*>(scores + 2 * kRowsAbreast * kKeyBlock + panel * width);
     largest = reinterpret_cast<float*>(seen + panel);
     sum = largest + panel;
+    begun = reinterpret_cast<bool*>(sum + panel);
   }
   // Where the tiles of a row begin: the next 16 floats, or 32 cells, of the row are kFloatTile or kCellTile further.
   float* y_row(int64_t j) const { return y + j / 16 * y_stride + j % 16 * 16; }
@@ -169,6 +172,10 @@ constexpr int kFloatTile = 256, kCellTile = 512;
   else if (n > 0) store(p, x, n);
 }
 
+inline void clear(const Task& task, const Panel& panel, int64_t j) {
+  for (int d = 0; d < task.width; d += kLanes) store(panel.y_row(j) + d / 16 * kFloatTile, fill(0.0f));
+}
+
 // Queries first .. first + n - 1 of a key-value head as they were before this stretch.
 inline void open_panel(const Task& task, Panel& panel, int64_t kv, int64_t first, int n, bool begin) {
   panel.tiny = false;
@@ -181,9 +188,10 @@ inline void open_panel(const Task& task, Panel& panel, int64_t kv, int64_t first
       store_rounded(panel.q_row(j) + d / 32 * kCellTile, x.a, x.b);
       if (!kFlushes) panel.tiny |= any_below(x, kTinyQuery);
     }
-    if (begin || j >= n) {
-      for (int d = 0; d < task.width; d += kLanes) store(panel.y_row(j) + d / 16 * kFloatTile, fill(0.0f));
-    } else {
+    panel.begun[j / kRowsAbreast] = !begin;
+    if (!begin && j >= n) {
+      clear(task, panel, j);
+    } else if (!begin) {
       const float* const y = task.y.row(row) + column_of(task, kv, first + j);
       for (int d = 0; d < task.width; d += kLanes) store(panel.y_row(j) + d / 16 * kFloatTile, load_some(y + d, task.head_dim - d));
     }
@@ -201,6 +209,7 @@ inline void open_panel(const Task& task, Panel& panel, int64_t kv, int64_t first
 inline void close_panel(const Task& task, const Panel& panel, int64_t kv, int64_t first, int n, bool end) {
   for (int j = 0; j < n; ++j) {
     float* const out = task.y.row((first + j) / task.group) + column_of(task, kv, first + j);
+    if (!panel.begun[j / kRowsAbreast]) clear(task, panel, j);
     const bool none = panel.seen[j].first >= panel.seen[j].last;
     const Lanes share = fill(none ? 0.0f : 1.0f / panel.sum[j]);
     task.largest[kv * task.queries + first + j] = panel.largest[j];
@@ -270,7 +279,7 @@ inline void weigh(const Task& task, const Panel& panel, int j, int64_t start, in
     store(x[i], sum);
   }
   store(panel.sum + j, fma(load(panel.sum + j), f, fold_rows(x, [](Lanes a, Lanes b) __attribute__((always_inline)) { return a + b; })));
-  // y is still 0 before the first block.
+  // Before the first block there is no y.
   for (unsigned rows = ~equal(f, fill(1.0f)) & ~equal(before, fill(-__builtin_inff())) & 0xffff; rows; rows &= rows - 1) {
     const int i = __builtin_ctz(rows);
     float* const y = panel.y_row(j + i);
@@ -320,9 +329,13 @@ inline void mix_carefully(const Task& task, const Panel& panel, int j, int64_t s
   for (int64_t g = first / kTileBlock; g < last / kTileBlock;) {
     int64_t end = g;
     while (end < last / kTileBlock && !(odd[end] & kWildValues)) ++end;
+    bool& begun = panel.begun[j / kRowsAbreast];
+    if (end == g && !begun)
+      for (int i = j; i < up(j + n, 16); ++i) clear(task, panel, i);
     if (end > g)
       product(panel.weights + g * kCellTile, 16 * kKeyBlock, n, values + g * kTileWords, kGroups * kTileWords, task.width,
-              static_cast<int>(end - g), panel.y_row(j), panel.y_stride, true, any & kTinyValues, panel.ahead);
+              static_cast<int>(end - g), panel.y_row(j), panel.y_stride, begun, any & kTinyValues, panel.ahead);
+    begun = true;
     g = end;
     for (; g < last / kTileBlock && (odd[g] & kWildValues); ++g)
       for (int i = j; i < j + n; ++i) mix_carefully(task, panel, i, start + g * kTileBlock, values + g * kTileWords);
