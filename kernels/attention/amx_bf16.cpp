@@ -35,7 +35,17 @@ struct Ahead {
   }
 };
 
-[[gnu::always_inline]] inline void store_cells(Cell* to, Words a, Words b) { _mm512_storeu_si512(to, pack(a, b).v); }
+// tile_bf16 of 32 elements in a row, and of 16 pairs.
+[[gnu::always_inline]] inline Words pack_rounded(Lanes a, Lanes b) {
+  return {reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b.v, a.v))};
+}
+[[gnu::always_inline]] inline Words pair_rounded(Lanes a, Lanes b) {
+  alignas(64) static constexpr uint8_t kOrder[64] = {
+      0,  1,  32, 33, 2,  3,  34, 35, 4,  5,  36, 37, 6,  7,  38, 39, 8,  9,  40, 41, 10, 11, 42, 43, 12, 13, 44, 45, 14, 15, 46, 47,
+      16, 17, 48, 49, 18, 19, 50, 51, 20, 21, 52, 53, 22, 23, 54, 55, 24, 25, 56, 57, 26, 27, 58, 59, 28, 29, 60, 61, 30, 31, 62, 63};
+  return {_mm512_permutexvar_epi8(_mm512_load_si512(kOrder), pack_rounded(a, b).v)};
+}
+[[gnu::always_inline]] inline void store_rounded(Cell* to, Lanes a, Lanes b) { _mm512_storeu_si512(to, pack_rounded(a, b).v); }
 [[gnu::always_inline]] inline float widened(Cell c) { return bits_to_float(static_cast<uint32_t>(c) << 16); }
 
 // exp_ for -33 <= x <= 0 or NaN; +0 below.
@@ -61,6 +71,8 @@ struct Ahead {
   sum.v = _mm512_add_ps(sum.v, _mm512_castsi512_ps(_mm512_slli_epi32(high, 16)));
 }
 
+// 2 x 2 tiles of c += a times b. The tiles of a and b that a step reads first are those that the step before has let go of first, so
+// that what is loaded next has the time of two products to arrive.
 template <bool kTwo>
 [[gnu::always_inline]] inline void product_rows(const Cell* a, int64_t a_stride, const uint32_t* b, int64_t b_stride, int blocks,
                                                 float* c, int64_t c_stride, bool add, Ahead& ahead) {
@@ -75,24 +87,40 @@ template <bool kTwo>
     if (kTwo) _tile_zero(2);
     if (kTwo) _tile_zero(3);
   }
-  for (int k = 0; k < blocks; ++k) {
-    // b comes from the second-level cache and would drive a out of the first.
-    _tile_loadd(4, a + k * 512, 64);
-    _tile_stream_loadd(6, b + k * 256, 64);
-    _tile_stream_loadd(7, b + b_stride + k * 256, 64);
+  // b comes from the second-level cache and would drive a out of the first.
+  const auto step = [&](bool turned) __attribute__((always_inline)) {
+    _tile_stream_loadd(6, b, 64);
+    if (kTwo && turned) {
+      _tile_loadd(5, a + a_stride, 64);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_loadd(4, a, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_stream_loadd(7, b + b_stride, 64);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(3, 5, 7);
+    } else {
+      _tile_loadd(4, a, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      if (kTwo) _tile_loadd(5, a + a_stride, 64);
+      if (kTwo) _tile_dpbf16ps(2, 5, 6);
+      _tile_stream_loadd(7, b + b_stride, 64);
+      if (kTwo) _tile_dpbf16ps(3, 5, 7);
+      _tile_dpbf16ps(1, 4, 7);
+    }
     ahead.fetch();
-    for (int i = 0; add && i < 64; i += 16) {  // what the next two columns of tiles will be added to
+    a += 512;
+    b += 256;
+  };
+  int k = 0;
+  for (; k + 2 <= blocks; k += 2) {
+    step(false);
+    step(true);
+    for (int i = 0; add && i < 128; i += 16) {  // what the next two columns of tiles will be added to
       _mm_prefetch(c + 512 + (k % 8) * 64 + i, _MM_HINT_T0);
       if (kTwo) _mm_prefetch(c + c_stride + 512 + (k % 8) * 64 + i, _MM_HINT_T0);
     }
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    if (kTwo) {
-      _tile_loadd(5, a + a_stride + k * 512, 64);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
-    }
   }
+  if (k < blocks) step(false);
   _tile_stored(0, c, 64);
   _tile_stored(1, c + 256, 64);
   if (kTwo) _tile_stored(2, c + c_stride, 64);

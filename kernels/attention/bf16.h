@@ -14,7 +14,7 @@
 //   y[d]  = y[d] * f, or +0 if that is below 2^-126 in size; then tile_block over p_k and value'_k[d] in ascending blocks of 32
 //           positions; the value' of keys that are not visible are +0
 //   m     = M
-// The output is y[d] / s + 0. It lies between the smallest and the largest value' seen, but for rounding.
+// The output is y[d] * (1 / s) + 0. It lies between the smallest and the largest value' seen, but for rounding.
 //
 // What is not visible adds nothing: a block of 32 keys that a row does not see leaves every y[d] as it is but for the sign of a
 // zero, which the last addition removes. That is why a kernel may go through blocks that only other rows see.

@@ -17,11 +17,15 @@ struct Ahead {
   int lines;
 };
 
+// 32 bfloat16 in a row, and 16 pairs.
+[[gnu::always_inline]] inline Words pack_rounded(Lanes a, Lanes b) { return pack(rounded(a), rounded(b)); }
+[[gnu::always_inline]] inline Words pair_rounded(Lanes a, Lanes b) { return pair(rounded(a), rounded(b)); }
 // 32 cells in a row from two rounded Words.
 [[gnu::always_inline]] inline void store_cells(Cell* to, Words a, Words b) {
   store(to, high(a));
   store(to + kLanes, high(b));
 }
+[[gnu::always_inline]] inline void store_rounded(Cell* to, Lanes a, Lanes b) { store_cells(to, rounded(a), rounded(b)); }
 [[gnu::always_inline]] inline float widened(Cell c) { return c; }
 
 // p_k of the 32 keys at s and s + 256 (two tiles side by side), and their sum.

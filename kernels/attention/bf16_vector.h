@@ -54,19 +54,20 @@ constexpr float kTinyQuery = 0x1p-60f;
   return greater(fill(limit), size) & greater(size, fill(0.0f));
 }
 
-// 32 elements of a row at column d of head_dim as rounded Words; what is behind the last column, and every absent row, is 0.
+// 32 elements of a row at column d of head_dim; what is behind the last column, and every absent row, is 0.
+struct Stretch {
+  Lanes a, b;
+};
 template <class T>
-[[gnu::always_inline]] inline void load_rounded(const T* row, int d, int head_dim, Words& a, Words& b) {
-  a = b = no_words();
-  if (!row) return;
+[[gnu::always_inline]] inline Stretch load_stretch(const T* row, int d, int head_dim) {
+  if (!row) return {fill(0.0f), fill(0.0f)};
   const int left = head_dim - d;
-  if (left >= 2 * kLanes) {
-    a = rounded(load(row + d));
-    b = rounded(load(row + d + kLanes));
-  } else {
-    a = left >= kLanes ? rounded(load(row + d)) : rounded(load(row + d, left));
-    if (left > kLanes) b = rounded(load(row + d + kLanes, left - kLanes));
-  }
+  if (left >= 2 * kLanes) return {load(row + d), load(row + d + kLanes)};
+  if (left <= kLanes) return {load(row + d, left), fill(0.0f)};
+  return {load(row + d), load(row + d + kLanes, left - kLanes)};
+}
+[[gnu::always_inline]] inline bool any_below(Stretch x, float limit) {
+  return any_below(larger(x.a, -x.a), limit) || any_below(larger(x.b, -x.b), limit);
 }
 
 // 16 keys, the columns d .. d + 31: one tile.
@@ -75,11 +76,9 @@ template <class T>
   Words w[kLanes];
   bool tiny = false;
   for (int k = 0; k < kLanes; ++k) {
-    Words a, b;
-    load_rounded(key[k], d, head_dim, a, b);
-    if (sizeof(T) == 4 && !kFlushes)
-      tiny |= any_below(larger(high(a), -high(a)), 0x1p-48f) | any_below(larger(high(b), -high(b)), 0x1p-48f);
-    w[k] = pack(a, b);
+    const Stretch x = load_stretch(key[k], d, head_dim);
+    if (sizeof(T) == 4 && !kFlushes) tiny |= any_below(x, 0x1p-48f);
+    w[k] = pack_rounded(x.a, x.b);
   }
   transpose(w);
   for (int p = 0; p < kLanes; ++p) store(tile + p * kLanes, w[p]);
@@ -92,16 +91,13 @@ template <class T>
   bool tiny = false;
   Lanes size = fill(0.0f);
   for (int p = 0; p < kLanes; ++p) {
-    Words a[2], b[2];
-    for (int i = 0; i < 2; ++i) {
-      load_rounded(value[2 * p + i], d, head_dim, a[i], b[i]);
-      // x * 0 is 0 or NaN.
-      size = fma(high(a[i]), fill(0.0f), fma(high(b[i]), fill(0.0f), size));
-      if (sizeof(T) == 4 && !kFlushes)
-        tiny |= any_below(larger(high(a[i]), -high(a[i])), 0x1p-40f) | any_below(larger(high(b[i]), -high(b[i])), 0x1p-40f);
-    }
-    store(tile + p * kLanes, pair(a[0], a[1]));
-    store(tile + stride + p * kLanes, pair(b[0], b[1]));
+    const Stretch x = load_stretch(value[2 * p], d, head_dim), y = load_stretch(value[2 * p + 1], d, head_dim);
+    if (sizeof(T) == 4 && !kFlushes) tiny |= any_below(x, 0x1p-40f) || any_below(y, 0x1p-40f);
+    const Words a = pair_rounded(x.a, y.a), b = pair_rounded(x.b, y.b);
+    // x * 0 is 0 or NaN.
+    for (const Words w : {a, b}) size = fma(high(w), fill(0.0f), fma(low(w), fill(0.0f), size));
+    store(tile + p * kLanes, a);
+    store(tile + stride + p * kLanes, b);
   }
   const bool wild = equal(size, size) != 0xffff;
   return static_cast<uint8_t>((tiny ? kTinyValues : 0) | (wild ? kWildValues : 0));
@@ -140,12 +136,14 @@ struct Panel {
   Cell* weights;   // [32, 256]
   Visible* seen;
   float *largest, *sum;
+  bool* begun;                 // of 32 queries each: whether their y holds anything yet
   int64_t y_stride, q_stride;  // to the next 16 rows
   bool tiny;                   // a query has elements below kTinyQuery
   Ahead ahead;
 
   static int64_t floats(int panel, int width) {
-    return panel * width * 2 + kRowsAbreast * kKeyBlock * 2 + panel * 2 + panel * static_cast<int64_t>(sizeof(Visible) / 4);
+    return panel * width * 2 + kRowsAbreast * kKeyBlock * 2 + panel * 2 + panel * static_cast<int64_t>(sizeof(Visible) / 4) +
+           panel / kRowsAbreast;
   }
   Panel(float* memory, int panel, int width) : y(memory), y_stride(16 * width), q_stride(16 * width) {
     scores = y + panel * width;
@@ -154,6 +152,7 @@ struct Panel {
     seen = reinterpret_cast<Visible*>(scores + 2 * kRowsAbreast * kKeyBlock + panel * width);
     largest = reinterpret_cast<float*>(seen + panel);
     sum = largest + panel;
+    begun = reinterpret_cast<bool*>(sum + panel);
   }
   // Where the tiles of a row begin: the next 16 floats, or 32 cells, of the row are kFloatTile or kCellTile further.
   float* y_row(int64_t j) const { return y + j / 16 * y_stride + j % 16 * 16; }
@@ -173,6 +172,10 @@ constexpr int kFloatTile = 256, kCellTile = 512;
   else if (n > 0) store(p, x, n);
 }
 
+inline void clear(const Task& task, const Panel& panel, int64_t j) {
+  for (int d = 0; d < task.width; d += kLanes) store(panel.y_row(j) + d / 16 * kFloatTile, fill(0.0f));
+}
+
 // Queries first .. first + n - 1 of a key-value head as they were before this stretch.
 inline void open_panel(const Task& task, Panel& panel, int64_t kv, int64_t first, int n, bool begin) {
   panel.tiny = false;
@@ -181,14 +184,14 @@ inline void open_panel(const Task& task, Panel& panel, int64_t kv, int64_t first
     const int64_t row = (first + j) / task.group;
     const float* const q = j < n ? task.q.row(row) + column_of(task, kv, first + j) : nullptr;
     for (int d = 0; d < task.width; d += kTileBlock) {
-      Words a, b;
-      load_rounded(q, d, task.head_dim, a, b);
-      store_cells(panel.q_row(j) + d / 32 * kCellTile, a, b);
-      if (!kFlushes) panel.tiny |= any_below(larger(high(a), -high(a)), kTinyQuery) | any_below(larger(high(b), -high(b)), kTinyQuery);
+      const Stretch x = load_stretch(q, d, task.head_dim);
+      store_rounded(panel.q_row(j) + d / 32 * kCellTile, x.a, x.b);
+      if (!kFlushes) panel.tiny |= any_below(x, kTinyQuery);
     }
-    if (begin || j >= n) {
-      for (int d = 0; d < task.width; d += kLanes) store(panel.y_row(j) + d / 16 * kFloatTile, fill(0.0f));
-    } else {
+    panel.begun[j / kRowsAbreast] = !begin;
+    if (!begin && j >= n) {
+      clear(task, panel, j);
+    } else if (!begin) {
       const float* const y = task.y.row(row) + column_of(task, kv, first + j);
       for (int d = 0; d < task.width; d += kLanes) store(panel.y_row(j) + d / 16 * kFloatTile, load_some(y + d, task.head_dim - d));
     }
@@ -206,12 +209,14 @@ inline void open_panel(const Task& task, Panel& panel, int64_t kv, int64_t first
 inline void close_panel(const Task& task, const Panel& panel, int64_t kv, int64_t first, int n, bool end) {
   for (int j = 0; j < n; ++j) {
     float* const out = task.y.row((first + j) / task.group) + column_of(task, kv, first + j);
+    if (!panel.begun[j / kRowsAbreast]) clear(task, panel, j);
     const bool none = panel.seen[j].first >= panel.seen[j].last;
+    const Lanes share = fill(none ? 0.0f : 1.0f / panel.sum[j]);
     task.largest[kv * task.queries + first + j] = panel.largest[j];
     task.sum[kv * task.queries + first + j] = panel.sum[j];
     for (int d = 0; d < task.head_dim; d += kLanes) {
       Lanes y = load(panel.y_row(j) + d / 16 * kFloatTile);
-      if (end) y = none ? fill(0.0f) : y / fill(panel.sum[j]) + fill(0.0f);
+      if (end) y = none ? fill(0.0f) : y * share + fill(0.0f);
       store_some(out + d, y, task.head_dim - d);
     }
   }
@@ -230,6 +235,12 @@ template <class Combine>
   return s[0];
 }
 
+// Of 16 scores only those from first to last - 1 stay.
+[[gnu::always_inline]] inline void hide(float* s, int64_t first, int64_t last) {
+  const unsigned before = (1u << most(0, least(first, kLanes))) - 1, seen = (1u << most(0, least(last, kLanes))) - 1;
+  store(s, choose(seen & ~before, load(s), fill(-__builtin_inff())));
+}
+
 // The scores of queries j .. j + 15 with the keys at `start` + first .. last - 1, multiples of 32, become weights.
 inline void weigh(const Task& task, const Panel& panel, int j, int64_t start, int64_t first, int64_t last) {
   float* const scores = panel.scores_row(j);
@@ -244,8 +255,8 @@ inline void weigh(const Task& task, const Panel& panel, int j, int64_t start, in
     if (sees[i]) {
       if (task.scale != 1.0f)
         for (int64_t k = first; k < last; k += kLanes) store(s + k * kLanes, load(s + k * kLanes) * fill(task.scale));
-      for (int64_t k = first; k < begin; ++k) s[k / 16 * kFloatTile + k % 16] = -__builtin_inff();
-      for (int64_t k = end; k < last; ++k) s[k / 16 * kFloatTile + k % 16] = -__builtin_inff();
+      for (int64_t k = first; k < begin; k += kLanes) hide(s + k * kLanes, begin - k, end - k);
+      for (int64_t k = end / kLanes * kLanes; k < last; k += kLanes) hide(s + k * kLanes, begin - k, end - k);
       for (int64_t k = first; k < last; k += kTileBlock)
         for (int h = 0; h < 2; ++h) top[h] = larger(load(s + (k + h * kLanes) * kLanes), top[h]);
     }
@@ -263,12 +274,12 @@ inline void weigh(const Task& task, const Panel& panel, int j, int64_t start, in
       for (int64_t k = first; k < last; k += kTileBlock)
         store_weights(weights + i * 32 + k / 32 * kCellTile, scores + (k + i) * kLanes, mine, sum);
     } else {
-      for (int64_t k = first; k < last; k += kTileBlock) store_cells(weights + i * 32 + k / 32 * kCellTile, no_words(), no_words());
+      for (int64_t k = first; k < last; k += kTileBlock) store_rounded(weights + i * 32 + k / 32 * kCellTile, fill(0.0f), fill(0.0f));
     }
     store(x[i], sum);
   }
   store(panel.sum + j, fma(load(panel.sum + j), f, fold_rows(x, [](Lanes a, Lanes b) __attribute__((always_inline)) { return a + b; })));
-  // y is still 0 before the first block.
+  // Before the first block there is no y.
   for (unsigned rows = ~equal(f, fill(1.0f)) & ~equal(before, fill(-__builtin_inff())) & 0xffff; rows; rows &= rows - 1) {
     const int i = __builtin_ctz(rows);
     float* const y = panel.y_row(j + i);
@@ -318,9 +329,13 @@ inline void mix_carefully(const Task& task, const Panel& panel, int j, int64_t s
   for (int64_t g = first / kTileBlock; g < last / kTileBlock;) {
     int64_t end = g;
     while (end < last / kTileBlock && !(odd[end] & kWildValues)) ++end;
+    bool& begun = panel.begun[j / kRowsAbreast];
+    if (end == g && !begun)
+      for (int i = j; i < up(j + n, 16); ++i) clear(task, panel, i);
     if (end > g)
       product(panel.weights + g * kCellTile, 16 * kKeyBlock, n, values + g * kTileWords, kGroups * kTileWords, task.width,
-              static_cast<int>(end - g), panel.y_row(j), panel.y_stride, true, any & kTinyValues, panel.ahead);
+              static_cast<int>(end - g), panel.y_row(j), panel.y_stride, begun, any & kTinyValues, panel.ahead);
+    begun = true;
     g = end;
     for (; g < last / kTileBlock && (odd[g] & kWildValues); ++g)
       for (int i = j; i < j + n; ++i) mix_carefully(task, panel, i, start + g * kTileBlock, values + g * kTileWords);

@@ -85,7 +85,7 @@ void attention_bf16(Matrix<const float> q, int64_t first_position, const KeyValu
       for (int64_t k = seen.first; k < seen.last; k = (k / kKeyBlock + 1) * kKeyBlock)
         take(query, k, std::min(seen.last, (k / kKeyBlock + 1) * kKeyBlock));
       if (seen.first < seen.last)
-        for (int d = 0; d < head_dim; ++d) query.y[d] = query.y[d] / query.sum + 0.0f;
+        for (int d = 0; d < head_dim; ++d) query.y[d] = query.y[d] * (1.0f / query.sum) + 0.0f;
     }
   });
 }

@@ -13,7 +13,7 @@
 namespace gemloupe {
 namespace {
 
-constexpr int kBlock = 32, kTile = 64;
+constexpr int kBlock = 32, kTile = 64, kNear = 16;
 
 struct Task {
   Matrix<const float> q;
@@ -68,16 +68,65 @@ inline void set_block(const Task& task, int64_t first_row, int rows, int kv, int
   b.base = b.all.first / kTile * kTile;
 }
 
+// Rows of a ring that come later, fetched a line at a time in the order in which they lie, so that memory is read evenly while
+// numbers are made. They may lie outside the ring, where a prefetch does nothing.
+class Fetch {
+ public:
+  template <class T>
+  [[gnu::always_inline]] Fetch(const T* row, int64_t rows_ahead, int64_t width_stride, int64_t width, int passes)
+      : row_(reinterpret_cast<uintptr_t>(row) + static_cast<uintptr_t>(rows_ahead * width_stride) * sizeof(T)),
+        stride_(static_cast<uintptr_t>(width_stride) * sizeof(T)),
+        width_(static_cast<uintptr_t>(width) * sizeof(T)),
+        passes_(passes) {}
+
+  // As many as `bytes` of the rows at hand are used, in one of the passes over them.
+  [[gnu::always_inline]] void step(int bytes) {
+    for (due_ += bytes; due_ >= 64 * passes_; due_ -= 64 * passes_) {
+      __builtin_prefetch(reinterpret_cast<const void*>(row_ + at_), 0, 2);
+      if ((at_ += 64) >= width_) {
+        at_ = 0;
+        row_ += stride_;
+      }
+    }
+  }
+
+ private:
+  uintptr_t row_;
+  const uintptr_t stride_, width_;
+  uintptr_t at_ = 0;
+  const int passes_;
+  int due_ = 0;
+};
+
+[[gnu::always_inline]] inline int passes(const Block& b) { return (b.queries + kQueries - 1) / kQueries; }
+
+// Calls take(j, Q) for queries j .. j + Q - 1, until all have had their turn; Q is a constant.
+template <int Q>
+struct Count {
+  static constexpr int value = Q;
+};
+template <class Take>
+[[gnu::always_inline]] inline void for_queries(const Block& b, const Take& take) {
+  int j = 0;
+  for (; j + kQueries <= b.queries; j += kQueries) take(j, Count<kQueries>());
+  if (kQueries > 2 && j + 2 <= b.queries) {
+    take(j, Count<2>());
+    j += 2;
+  }
+  for (; j < b.queries; ++j) take(j, Count<1>());
+}
+
 // e[j][at + i] = scale * (q[j] . key[i])
 template <int Q, class T>
 [[gnu::always_inline]] inline void score(const float* const* q, const T* const* key, int n, float scale, float* const* e,
-                                         int64_t at) {
+                                         int64_t at, Fetch& ahead) {
   constexpr int K = kKeys<Q>;
   Lanes s[Q][K];
   for (int j = 0; j < Q; ++j)
     for (int i = 0; i < K; ++i) s[j][i] = fill(0.0f);
   int d = 0;
   for (; d + kLanes <= n; d += kLanes) {
+    ahead.step(K * kLanes * static_cast<int>(sizeof(T)));
     Lanes k[K];
     for (int i = 0; i < K; ++i) k[i] = load(key[i] + d);
     for (int j = 0; j < Q; ++j) {
@@ -95,26 +144,8 @@ template <int Q, class T>
   store_folds<Q>(s, scale, e, at);
 }
 
-// The same place one tile later; it may lie outside the ring, where a prefetch does nothing.
-[[gnu::always_inline]] inline void prefetch_next(const void* at, int64_t tile_bytes) {
-  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(at) + static_cast<uintptr_t>(tile_bytes)), 0, 2);
-}
-
-template <int Q, class T>
-[[gnu::always_inline]] inline void score_tile(const Task& task, const Block& b, int j, const T* const* key, int64_t first,
-                                              int64_t last) {
-  const int64_t tile_bytes = kTile * task.cache.key_width_stride * static_cast<int64_t>(sizeof(T));
-  for (int64_t i = first / kKeys<Q> * kKeys<Q>; i < last; i += kKeys<Q>) {
-    if (j == 0)
-      for (int k = 0; k < kKeys<Q>; ++k)
-        for (int d = 0; d < task.head_dim; d += 64 / static_cast<int>(sizeof(T)))
-          prefetch_next(key[i % kTile + k] + d, tile_bytes);
-    score<Q>(b.q + j, key + i % kTile, task.head_dim, task.scale, b.e + j, i);
-  }
-}
-
-// Scores of all queries with the keys of one tile. Places of the tile that no query sees borrow a neighbour's key; what they
-// give is overwritten by exponentials() or never read.
+// Scores of all queries with the keys of one tile, a few keys at a time so that they stay near. Places of the tile that no query
+// sees borrow a neighbour's key; what they give is overwritten by exponentials() or never read.
 template <class T>
 [[gnu::always_inline]] inline void score_keys(const Task& task, const Block& b, int64_t tile) {
   const int64_t start = b.base + tile * kTile, first = most(start, b.all.first), last = least(start + kTile, b.all.last);
@@ -125,13 +156,13 @@ template <class T>
     key[p - start] = at + slot * task.cache.key_width_stride;
     if (p >= first && p + 1 < last && ++slot == task.cache.capacity) slot = 0;
   }
-  int j = 0;
-  for (; j + kQueries <= b.queries; j += kQueries) score_tile<kQueries>(task, b, j, key, first - b.base, last - b.base);
-  if (kQueries > 2 && j + 2 <= b.queries) {
-    score_tile<2>(task, b, j, key, first - b.base, last - b.base);
-    j += 2;
-  }
-  for (; j < b.queries; ++j) score_tile<1>(task, b, j, key, first - b.base, last - b.base);
+  Fetch ahead(key[first - start], kNear, task.cache.key_width_stride, task.head_dim, passes(b));
+  for (int64_t near = (first - start) / kNear * kNear; near < last - start; near += kNear)
+    for_queries(b, [&](int j, auto count) __attribute__((always_inline)) {
+      constexpr int Q = decltype(count)::value;
+      for (int64_t i = near; i < least(near + kNear, last - start); i += kKeys<Q>)
+        score<Q>(b.q + j, key + i, task.head_dim, task.scale, b.e + j, start - b.base + i, ahead);
+    });
 }
 
 // Scores become exponentials, and their sum is made: e[j][0] is at a multiple of 16, so a lane is a position mod 16.
@@ -156,7 +187,7 @@ template <class T>
 // y[j][0 ..] += e[j][i] * value[i] for `count` keys from `slot` on, D Lanes abreast, or the first `rest` elements of one.
 template <int Q, int D, bool kPart, class T>
 [[gnu::always_inline]] inline void mix(const T* values, int64_t stride, int64_t slot, int64_t capacity, int64_t count,
-                                       float* const* e, int64_t at, float* const* y, int64_t d, int rest, int64_t ahead) {
+                                       float* const* e, int64_t at, float* const* y, int64_t d, int rest, Fetch& ahead) {
   Lanes sum[Q][D];
   for (int j = 0; j < Q; ++j)
     for (int w = 0; w < D; ++w) sum[j][w] = kPart ? load(y[j] + d, rest) : load(y[j] + d + w * kLanes);
@@ -164,8 +195,7 @@ template <int Q, int D, bool kPart, class T>
     const int64_t run = least(count, capacity - slot);
     const T* v = values + slot * stride + d;
     for (int64_t i = 0; i < run; ++i, v += stride, ++at) {
-      for (int line = 0; line < D * kLanes * static_cast<int>(sizeof(T)); line += 64)
-        prefetch_next(v + line / static_cast<int>(sizeof(T)), ahead);
+      ahead.step(D * kLanes * static_cast<int>(sizeof(T)));
       Lanes x[D];
       for (int w = 0; w < D; ++w) x[w] = kPart ? load(v, rest) : load(v + w * kLanes);
       for (int j = 0; j < Q; ++j) {
@@ -186,12 +216,11 @@ template <int Q, int D, bool kPart, class T>
 // The columns first_column .. last_column - 1 of queries j .. j + Q - 1, with the keys at positions first .. last - 1.
 template <int Q, class T>
 [[gnu::always_inline]] inline void mix_columns(const Task& task, const Block& b, int j, int64_t first, int64_t last,
-                                               int64_t first_column, int64_t last_column) {
+                                               int64_t first_column, int64_t last_column, Fetch& ahead) {
   if (first >= last) return;
   const KeyValues& c = task.cache;
   const T* values = static_cast<const T*>(c.values) + b.column;
   const int64_t slot = first % c.capacity, count = last - first, at = first - b.base;
-  const int64_t ahead = j == 0 ? kTile * c.value_width_stride * static_cast<int64_t>(sizeof(T)) : 0;
   int64_t d = first_column;
   for (; d + kWide * kLanes <= last_column; d += kWide * kLanes)
     mix<Q, kWide, false>(values, c.value_width_stride, slot, c.capacity, count, b.e + j, at, b.y + j, d, 0, ahead);
@@ -205,7 +234,7 @@ template <int Q, class T>
 // Queries that see the same keys of a tile but for a few at its edges: the edges are taken one query at a time.
 template <int Q, class T>
 [[gnu::always_inline]] inline void mix_queries(const Task& task, const Block& b, int j, int64_t start, int64_t first_column,
-                                               int64_t last_column) {
+                                               int64_t last_column, Fetch& ahead) {
   int64_t first = start, last = start + kTile;
   for (int i = j; i < j + Q; ++i) {
     first = most(first, b.seen[i].first);
@@ -213,24 +242,24 @@ template <int Q, class T>
   }
   if (first >= last) first = last = start + kTile;
   for (int i = j; i < j + Q; ++i)
-    mix_columns<1, T>(task, b, i, most(start, b.seen[i].first), least(first, b.seen[i].last), first_column, last_column);
-  mix_columns<Q, T>(task, b, j, first, last, first_column, last_column);
+    mix_columns<1, T>(task, b, i, most(start, b.seen[i].first), least(first, b.seen[i].last), first_column, last_column, ahead);
+  mix_columns<Q, T>(task, b, j, first, last, first_column, last_column, ahead);
   for (int i = j; i < j + Q; ++i)
-    mix_columns<1, T>(task, b, i, most(last, b.seen[i].first), least(start + kTile, b.seen[i].last), first_column, last_column);
+    mix_columns<1, T>(task, b, i, most(last, b.seen[i].first), least(start + kTile, b.seen[i].last), first_column, last_column, ahead);
 }
 
 // The columns of y: the mix of the values divided by the sum.
 template <class T>
 [[gnu::always_inline]] inline void mix_values(const Task& task, const Block& b, int64_t first_column, int64_t last_column) {
+  const KeyValues& c = task.cache;
   for (int64_t tile = 0; tile < tiles(b); ++tile) {
     const int64_t start = b.base + tile * kTile;
-    int j = 0;
-    for (; j + kQueries <= b.queries; j += kQueries) mix_queries<kQueries, T>(task, b, j, start, first_column, last_column);
-    if (kQueries > 2 && j + 2 <= b.queries) {
-      mix_queries<2, T>(task, b, j, start, first_column, last_column);
-      j += 2;
-    }
-    for (; j < b.queries; ++j) mix_queries<1, T>(task, b, j, start, first_column, last_column);
+    const T* const next = static_cast<const T*>(c.values) + b.column + start % c.capacity * c.value_width_stride + first_column;
+    Fetch ahead(next, kTile, c.value_width_stride, last_column - first_column, passes(b));
+    for (int64_t d = first_column; d < last_column; d += kWide * kLanes)
+      for_queries(b, [&](int j, auto count) __attribute__((always_inline)) {
+        mix_queries<decltype(count)::value, T>(task, b, j, start, d, least(d + kWide * kLanes, last_column), ahead);
+      });
   }
   for (int j = 0; j < b.queries; ++j)
     for (int64_t d = first_column; d < last_column; ++d) b.y[j][d] /= b.sum[j];

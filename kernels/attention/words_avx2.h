@@ -19,7 +19,6 @@ struct Words {
 }
 [[gnu::always_inline]] inline Words words(Lanes x) { return {_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)}; }
 [[gnu::always_inline]] inline Lanes lanes(Words w) { return {_mm256_castsi256_ps(w.a), _mm256_castsi256_ps(w.b)}; }
-[[gnu::always_inline]] inline Words no_words() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 
 [[gnu::always_inline]] inline __m256i rounded(__m256 x) {
   const __m256i bits = _mm256_castps_si256(x);

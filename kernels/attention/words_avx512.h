@@ -15,7 +15,6 @@ struct Words {
 [[gnu::always_inline]] inline void store(uint32_t* p, Words w) { _mm512_storeu_si512(p, w.v); }
 [[gnu::always_inline]] inline Words words(Lanes x) { return {_mm512_castps_si512(x.v)}; }
 [[gnu::always_inline]] inline Lanes lanes(Words w) { return {_mm512_castsi512_ps(w.v)}; }
-[[gnu::always_inline]] inline Words no_words() { return {_mm512_setzero_si512()}; }
 
 // tile_bf16, in the high halves; the low ones are 0.
 [[gnu::always_inline]] inline Words rounded(Lanes x) {
