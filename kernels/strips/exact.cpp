@@ -12,7 +12,7 @@ namespace {
 using matmul::Pieces;
 
 // Multiply-adds that are worth another thread, and columns of 16 rows that are worth a piece of their own.
-constexpr int64_t kWork = 1 << 19;
+constexpr int64_t kWork = 1 << 17;
 
 // Strips [first, first + count) of a job. Stream s walks its share of them, one after the other.
 struct Piece {
@@ -86,6 +86,7 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
   else if (panel_bytes)
     share(panels_of(jobs[0]).blocks, 1, [&](int64_t begin, int64_t end) { fill(0, begin, end); });
 
+  const int64_t strip_bytes = w.strip_bytes(), of_a_part = w.strips_per_part();
   std::atomic<int64_t> next{0};
   share(team, 1, [&](int64_t own, int64_t) {
     Lockstep step;
@@ -94,7 +95,9 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
     step.plane_stride = q.plane_stride(), step.run_stride = q.runs;
     step.acc_rows = most + kSlack;
     step.acc = acc + own * Pieces::bytes<float>(acc_floats) / static_cast<int64_t>(sizeof(float));
-    const auto at = [&](const Piece& piece, int s) { return w.strip(jobs[piece.job].part, first_strip + piece.begin(s)); };
+    const auto at = [&](const Piece& piece, int s) {
+      return w.data + (jobs[piece.job].part * of_a_part + first_strip + piece.begin(s)) * strip_bytes;
+    };
     // The next piece is claimed ahead, so that its beginning is on the way when this one ends.
     for (int64_t now = next.fetch_add(1), then; now < pieces_count; now = then) {
       then = next.fetch_add(1);
@@ -105,14 +108,18 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
       step.panels = panel[piece.job];
       step.correction = q.correction + job.first * q.runs, step.sums = q.sums + job.first * q.runs;
       step.row_scale = q.row_scale + job.first, step.y = q.y + job.first;
+      const uint8_t* begin[kStreams + 1];
+      for (int s = 0; s < kStreams; ++s) begin[s] = at(piece, s);
+      begin[kStreams] = begin[0] + piece.count * strip_bytes;
       if (steps.open) steps.open(step);
       for (int64_t round = 0; round < piece.rounds(); ++round) {
         step.streams = piece.streams(round);
         for (int s = 0; s < step.streams; ++s) {
           const int64_t strip = piece.begin(s) + round;
-          step.strip[s] = at(piece, s) + round * w.strip_bytes();
-          step.end[s] = s + 1 < kStreams ? at(piece, s + 1) : at(piece, 0) + piece.count * w.strip_bytes();
-          step.next[s] = at(then < pieces_count ? pieces[then] : piece, s);
+          step.strip[s] = begin[s] + round * strip_bytes;
+          step.end[s] = begin[s + 1];
+          // Behind the last piece there is nothing to ask for but what is in the cache already.
+          step.next[s] = then < pieces_count ? at(pieces[then], s) : step.strip[s];
           step.y_first[s] = strip * kStripRows;
           step.used[s] = static_cast<int>(std::min<int64_t>(kStripRows, batch.y.cols - strip * kStripRows));
         }
