@@ -12,7 +12,7 @@ namespace {
 using matmul::Pieces;
 
 // Multiply-adds that are worth another thread, and bytes that are worth a piece of their own.
-constexpr int64_t kWork = 1 << 17, kWorthAPiece = 32 << 10;
+constexpr int64_t kWork = 1 << 17, kWorthAPiece = 56 << 10;
 
 // Strips [first, first + count) of a job. Stream s walks its share of them, one after the other.
 struct Piece {
