@@ -25,9 +25,9 @@ class Pool {
   void* take(size_t bytes) {
     {
       std::lock_guard lock(mutex_);
-      if (auto found = idle_.find(bytes); found != idle_.end()) {
-        void* block = found->second;
-        idle_.erase(found);
+      if (auto found = idle_.find(bytes); found != idle_.end() && !found->second.empty()) {
+        void* block = found->second.back();
+        found->second.pop_back();
         idle_bytes_ -= bytes;
         return block;
       }
@@ -41,7 +41,7 @@ class Pool {
     {
       std::lock_guard lock(mutex_);
       if (idle_bytes_ + bytes <= kMostIdle) {
-        idle_.emplace(bytes, block);
+        idle_[bytes].push_back(block);
         idle_bytes_ += bytes;
         return;
       }
@@ -55,7 +55,7 @@ class Pool {
 
   static constexpr size_t kMostIdle = size_t{128} << 20;
   std::mutex mutex_;
-  std::multimap<size_t, void*> idle_;
+  std::map<size_t, std::vector<void*>> idle_;  // by size
   size_t idle_bytes_ = 0;
 };
 

@@ -15,6 +15,7 @@ Graph::Graph(Weights weights) : weights_(std::move(weights)) {
     index_[name] = static_cast<int>(values_.size());
     values_.push_back({name, Type{DType::i32, {}, extent}, -1});
   }
+  plan_.items.push_back({nullptr, 0, 0, 0});
 }
 
 const Weight& Graph::weight(const std::string& name) const {
@@ -59,6 +60,12 @@ void Graph::add(const NodeSpec& spec) {
     node.outputs.push_back(static_cast<int>(values_.size()));
     values_.push_back({names[i], made[i], static_cast<int>(nodes_.size())});
   }
+  plan_.items.back().op = node.op.get();
+  plan_.inputs.insert(plan_.inputs.end(), node.inputs.begin(), node.inputs.end());
+  plan_.weights.insert(plan_.weights.end(), weights.begin(), weights.end());
+  plan_.outputs.insert(plan_.outputs.end(), node.outputs.begin(), node.outputs.end());
+  const auto end = [](const auto& all) { return static_cast<int>(all.size()); };
+  plan_.items.push_back({nullptr, end(plan_.inputs), end(plan_.weights), end(plan_.outputs)});
   nodes_.push_back(std::move(node));
 }
 
@@ -73,6 +80,12 @@ void Graph::hold(const std::string& name, std::shared_ptr<const Weight> w) {
   const Weight& before = weight(name);
   check(w && w->format->name() == before.format->name() && w->rows == before.rows && w->cols == before.cols && w->experts == before.experts,
         name, ": the weight must keep its format and shape");
+  auto held = plan_.weights.begin();
+  for (const Node& node : nodes_)
+    for (const std::string& of_node : node.weights) {
+      if (of_node == name) *held = w.get();
+      ++held;
+    }
   weights_[name] = std::move(w);
 }
 

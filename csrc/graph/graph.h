@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,25 @@ struct Node {
   std::vector<int> inputs;            // indices of values
   std::vector<std::string> weights;   // names
   std::vector<int> outputs;           // indices of values
+};
+
+// The nodes once more as a run walks them: numbers and addresses, side by side. Between two steps the weights have swept the
+// caches, and every line of memory that a node needs costs as much as some of its arithmetic.
+struct Plan {
+  struct Item {
+    const Op* op;
+    int input, weight, output;  // the first ones of the node below; they end where the next item's begin
+  };
+  std::vector<Item> items;             // one more than nodes
+  std::vector<int> inputs, outputs;    // indices of values
+  std::vector<const Weight*> weights;
+  template <class T>
+  static std::span<const T> between(const std::vector<T>& all, int first, int end) {
+    return {all.data() + first, static_cast<size_t>(end - first)};
+  }
+  std::span<const int> inputs_of(size_t n) const { return between(inputs, items[n].input, items[n + 1].input); }
+  std::span<const int> outputs_of(size_t n) const { return between(outputs, items[n].output, items[n + 1].output); }
+  std::span<const Weight* const> weights_of(size_t n) const { return between(weights, items[n].weight, items[n + 1].weight); }
 };
 
 // What a node is made of, by names.
@@ -53,6 +73,7 @@ class Graph {
   const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<Value>& values() const { return values_; }
   const Weights& weights() const { return weights_; }
+  const Plan& plan() const { return plan_; }
   const Weight& weight(const std::string& name) const;
 
   // The index of a value, or -1. value() throws std::invalid_argument that names near misses.
@@ -85,6 +106,7 @@ class Graph {
   std::vector<Value> values_;
   std::map<std::string, int, std::less<>> index_;
   Weights weights_;
+  Plan plan_;
 };
 
 }  // namespace gemloupe

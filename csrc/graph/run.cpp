@@ -23,16 +23,27 @@ void refuse_unknown(const Graph& graph, const std::string& pattern, const char* 
 }
 
 // Nodes that must run: what the wanted values need, and everything that keeps state (with what that needs).
-std::vector<bool> needed(const Graph& graph, const std::vector<bool>& wanted, const std::vector<bool>& has_state) {
-  std::vector<bool> run(graph.nodes().size(), false);
+std::vector<bool> needed(const Plan& plan, const std::vector<bool>& wanted, const std::vector<bool>& has_state) {
+  std::vector<bool> run(has_state);
   std::vector<bool> value(wanted);
   for (size_t n = run.size(); n-- > 0;) {
-    const Node& node = graph.nodes()[n];
-    run[n] = has_state[n] || std::any_of(node.outputs.begin(), node.outputs.end(), [&](int v) { return value[v]; });
+    for (int v : plan.outputs_of(n)) run[n] = run[n] || value[v];
     if (run[n])
-      for (int v : node.inputs) value[v] = true;
+      for (int v : plan.inputs_of(n)) value[v] = true;
   }
   return run;
+}
+
+// Asks memory for what a node begins with.
+void fetch([[maybe_unused]] const Plan& plan, [[maybe_unused]] size_t n) {
+#if defined(__GNUC__)
+  if (n + 1 >= plan.items.size()) return;
+  __builtin_prefetch(plan.items[n].op);
+  for (const Weight* weight : plan.weights_of(n)) {
+    __builtin_prefetch(weight);
+    __builtin_prefetch(&weight->output_scale);
+  }
+#endif
 }
 
 // A given value may come flat, but where a dimension is open only its full shape says what is what.
@@ -61,10 +72,12 @@ void check_replacement(const Type& type, const std::string& name, const Tensor& 
 std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& states, const std::vector<std::string>& wanted,
                         Trace* trace) {
   const auto& values = graph.values();
+  const Plan& plan = graph.plan();
   std::vector<bool> keep(values.size(), false), record(values.size(), false);
   for (const auto& name : wanted) keep[graph.value(name)] = true;
-  std::vector<std::vector<const Trace::Edit*>> edits(values.size());
+  std::vector<std::vector<const Trace::Edit*>> edits;  // of each value, where there are any
   if (trace) {
+    if (!trace->edits.empty()) edits.resize(values.size());
     for (const auto& pattern : trace->record) refuse_unknown(graph, pattern, "record");
     for (const auto& [pattern, edit] : trace->edits) refuse_unknown(graph, pattern, "edit");
     for (size_t v = 0; v < values.size(); ++v) {
@@ -77,23 +90,24 @@ std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& 
   std::vector<bool> has_state(graph.nodes().size(), false);
   for (const auto* of_session : states)
     for (size_t n = 0; n < of_session->size(); ++n) has_state[n] = has_state[n] || !(*of_session)[n].empty();
-  const std::vector<bool> runs = needed(graph, keep, has_state);
+  const std::vector<bool> runs = needed(plan, keep, has_state);
 
   // A value's memory goes back when its last reader has run.
   std::vector<int> readers(values.size(), 0);
   for (size_t n = 0; n < runs.size(); ++n)
     if (runs[n])
-      for (int v : graph.nodes()[n].inputs) ++readers[v];
+      for (int v : plan.inputs_of(n)) ++readers[v];
 
   std::vector<Tensor> held(values.size());
   const auto look = [&](int v) {
     Tensor& value = held[v];
-    for (const Trace::Edit* edit : edits[v]) {
-      const Tensor before = value.dense();
-      Tensor after = (*edit)(values[v].name, before);
-      check_replacement(values[v].type, values[v].name, before, after, "edit");
-      value = value.rings.empty() ? after : as_rings(after, value.rings);
-    }
+    if (!edits.empty())
+      for (const Trace::Edit* edit : edits[v]) {
+        const Tensor before = value.dense();
+        Tensor after = (*edit)(values[v].name, before);
+        check_replacement(values[v].type, values[v].name, before, after, "edit");
+        value = value.rings.empty() ? after : as_rings(after, value.rings);
+      }
     if (record[v]) trace->recorded[values[v].name] = value.dense();
   };
   const auto extent = [&](const Type& type) {
@@ -119,40 +133,40 @@ std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& 
   // One team of threads for the whole step.
   with_team([&] {
     std::vector<Tensor> in, out;
-    std::vector<const Weight*> weights;
     std::vector<std::span<State>> state;
     for (size_t n = 0; n < runs.size(); ++n) {
       if (!runs[n]) continue;
-      const Node& node = graph.nodes()[n];
+      fetch(plan, n);
+      fetch(plan, n + 1);
+      const auto inputs = plan.inputs_of(n), outputs = plan.outputs_of(n);
       if (trace && trace->poll) trace->poll();
-      in.clear(), out.clear(), weights.clear(), state.clear();
-      if (!std::all_of(node.outputs.begin(), node.outputs.end(), [&](int v) { return !held[v].empty(); })) {
-        for (int v : node.inputs) in.push_back(held[v]);
-        for (const auto& w : node.weights) weights.push_back(&graph.weight(w));
+      in.clear(), out.clear(), state.clear();
+      if (!std::all_of(outputs.begin(), outputs.end(), [&](int v) { return !held[v].empty(); })) {
+        for (int v : inputs) in.push_back(held[v]);
         if (has_state[n])
           for (auto* of_session : states) state.push_back((*of_session)[n]);
-        for (int v : node.outputs) {
+        for (int v : outputs) {
           const Type& type = values[v].type;
           const bool known = type.extent != Extent::keys && type.width() != kAny;
           out.push_back(known ? Tensor(type.dtype, extent(type), type.shape) : Tensor());
         }
         try {
-          const bool wanted_rows = values[node.outputs[0]].type.extent == Extent::wanted;
-          node.op->run(Call{step, in, weights, state, wanted_rows ? of_wanted : of_rows, out});
+          const bool wanted_rows = values[outputs[0]].type.extent == Extent::wanted;
+          plan.items[n].op->run(Call{step, in, plan.weights_of(n), state, wanted_rows ? of_wanted : of_rows, out});
         } catch (const std::invalid_argument& e) {
-          throw std::invalid_argument(node.name + ": " + e.what());
+          throw std::invalid_argument(graph.nodes()[n].name + ": " + e.what());
         }
-        for (size_t i = 0; i < node.outputs.size(); ++i) {
-          const int v = node.outputs[i];
+        for (size_t i = 0; i < outputs.size(); ++i) {
+          const int v = outputs[i];
           if (!held[v].empty()) continue;  // it was given
           held[v] = std::move(out[i]);
           look(v);
         }
         in.clear();
       }
-      for (int v : node.inputs)
+      for (int v : inputs)
         if (--readers[v] == 0 && !keep[v]) held[v] = Tensor();
-      for (int v : node.outputs)
+      for (int v : outputs)
         if (readers[v] == 0 && !keep[v]) held[v] = Tensor();
     }
   });

@@ -112,11 +112,11 @@ class Scale final : public Op {
     check_inputs(inputs, 1, "x");
     check_weights(weights, 1, 1);
     check_float(inputs[0], "x");
-    vector_of(*weights[0], 1, "the factor");
+    check_vector(*weights[0], 1, "the factor");
     return {inputs[0]};
   }
   void run(const Call& call) const override {
-    gemloupe::scale(call.inputs[0].matrix(), *vector_of(*call.weights[0], 1, "the factor"), call.outputs[0].matrix());
+    gemloupe::scale(call.inputs[0].matrix(), *floats_of(*call.weights[0]), call.outputs[0].matrix());
   }
 };
 

@@ -30,7 +30,7 @@ class TopK final : public Op {
     check_weights(weights, 0, 1);
     check_float(inputs[0], "scores");
     check(k_ >= 1 && k_ <= inputs[0].width(), "k must be 1 to ", inputs[0].width(), " experts, got ", k_);
-    if (!weights.empty()) vector_of(*weights[0], inputs[0].width(), "the scale of each expert");
+    if (!weights.empty()) check_vector(*weights[0], inputs[0].width(), "the scale of each expert");
     // How many slots there are is the router's choice, so that another router can take this one's place.
     return {Type{DType::i32, {kAny}}, Type{DType::f32, {kAny}}};
   }
@@ -39,7 +39,7 @@ class TopK final : public Op {
     const Tensor& scores = call.inputs[0];
     call.outputs[0] = Tensor(DType::i32, scores.rows(), {k_});
     call.outputs[1] = Tensor(DType::f32, scores.rows(), {k_});
-    const float* each = call.weights.empty() ? nullptr : vector_of(*call.weights[0], scores.width(), "the scale of each expert");
+    const float* each = call.weights.empty() ? nullptr : floats_of(*call.weights[0]);
     gemloupe::top_k(scores.matrix(), routing_, static_cast<const float*>(nullptr), each, call.outputs[0].int_matrix(),
                     call.outputs[1].matrix());
   }

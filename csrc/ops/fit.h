@@ -22,12 +22,13 @@ inline void check_float(const Type& type, const char* what) {
   check(type.dtype == DType::f32, what, " must be f32, got ", to_string(type));
 }
 
-// A weight that is a plain vector of n floats (norm scales and the like are kept as F32).
-inline const float* vector_of(const Weight& w, int64_t n, const char* what) {
+// A weight that is a plain vector of n floats (norm scales and the like are kept as F32) ...
+inline void check_vector(const Weight& w, int64_t n, const char* what) {
   check(w.format->name() == "F32" && w.rows * w.cols == n, what, " must be ", n, " floats, got ", w.rows * w.cols, " as ",
         w.format->name());
-  return reinterpret_cast<const float*>(w.data);
 }
+// ... and its numbers, once that has been checked.
+inline const float* floats_of(const Weight& w) { return reinterpret_cast<const float*>(w.data); }
 
 // A shape that an op is told to give; empty means that the weight decides.
 inline void check_shape(std::span<const int64_t> shape, const char* op) {

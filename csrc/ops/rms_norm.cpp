@@ -18,13 +18,13 @@ class RmsNormOp final : public Op {
     check_weights(weights, 0, 1);
     check_float(inputs[0], "x");
     check(!inputs[0].shape.empty(), "x must have a last dimension, got ", to_string(inputs[0]));
-    if (!weights.empty()) vector_of(*weights[0], inputs[0].shape.back(), "the weight");
+    if (!weights.empty()) check_vector(*weights[0], inputs[0].shape.back(), "the weight");
     return {inputs[0]};
   }
 
   void run(const Call& call) const override {
     const int64_t d = call.inputs[0].shape().back(), rows = call.inputs[0].rows() * call.inputs[0].width() / d;
-    const float* weight = call.weights.empty() ? nullptr : vector_of(*call.weights[0], d, "the weight");
+    const float* weight = call.weights.empty() ? nullptr : floats_of(*call.weights[0]);
     gemloupe::rms_norm(Matrix<const float>(call.inputs[0].floats(), rows, d), weight, eps_, factor_,
              Matrix<float>(call.outputs[0].floats(), rows, d));
   }

@@ -9,7 +9,7 @@ namespace gemloupe {
 template <class Body>
 void share_cells(int64_t rows, int64_t cols, int64_t grain, Body&& body) {
   if (cols <= 0) return;
-  constexpr int64_t kPiece = 4096;  // a multiple of every vector width, so only a row's end has a tail
+  constexpr int64_t kPiece = 1024;  // a multiple of every vector width, so only a row's end has a tail
   const int64_t pieces = (cols + kPiece - 1) / kPiece, width = cols < kPiece ? cols : kPiece;
   share(rows * pieces, (grain + width - 1) / width, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <thread>
@@ -42,48 +43,64 @@ void pause() {
 #endif
 }
 
+// How a thread waits: some tenths of a millisecond it stays on its core, then it offers the core to others between looks. Where
+// there are more threads than cores the one that is waited for may need this core, so it is offered at once.
+class Patience {
+ public:
+  explicit Patience(bool crowded) : pauses_(crowded ? 0 : 8000) {}
+  // A short while. False when milliseconds have gone by.
+  bool wait() {
+    if (waited_++ < pauses_) {
+      pause();
+      return true;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (waited_ == pauses_ + 1) offered_ = now;
+    std::this_thread::yield();
+    return now - offered_ < std::chrono::milliseconds(4);
+  }
+
+ private:
+  int pauses_;
+  int waited_ = 0;
+  std::chrono::steady_clock::time_point offered_;
+};
+
 // One job at a time, cut into pieces. The ticket holds the job's number and how many pieces nobody has claimed; who takes it down
 // by one owns that piece, and the job's fields stay as they are until every piece is done.
 class Team {
  public:
-  explicit Team(int threads) : threads_(threads) {}
+  explicit Team(int threads) : threads_(threads), crowded_(threads > cores()) {}
   int threads() const { return threads_; }
 
-  void run(int64_t items, int64_t grain, void (*body)(void*, int64_t, int64_t), void* context) {
+  void run(int64_t items, int64_t grain, int64_t each, void (*body)(void*, int64_t, int64_t), void* context) {
     blocks_ = (items + grain - 1) / grain;
     items_ = items;
     grain_ = grain;
     body_ = body;
     context_ = context;
-    pieces_ = std::min<int64_t>(blocks_, threads_);
+    pieces_ = std::min<int64_t>(blocks_, threads_ * each);
     done_.store(0, std::memory_order_relaxed);
     const uint64_t job = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
     ticket_.store(job << 32 | static_cast<uint64_t>(pieces_), std::memory_order_release);
     ticket_.notify_all();
     while (claim()) {
     }
-    for (int waited = 0; done_.load(std::memory_order_acquire) != pieces_; ++waited) {
-      if (waited < kSpins)
-        pause();
-      else
-        std::this_thread::yield();
-    }
+    for (Patience patience(crowded_); done_.load(std::memory_order_acquire) != pieces_;) patience.wait();
     if (failed_.exchange(false, std::memory_order_relaxed)) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
-  // What the other threads do until the team is closed. Sleeps after some tens of microseconds without work.
+  // What the other threads do until the team is closed.
   void serve() {
-    for (int idle = 0;;) {
+    for (Patience patience(crowded_);;) {
       const uint64_t ticket = ticket_.load(std::memory_order_acquire);
       const uint32_t left = static_cast<uint32_t>(ticket);
       if (left == kClosed) return;
       if (left && claim()) {
-        idle = 0;
-      } else if (++idle < kSpins) {
-        pause();
-      } else {
+        patience = Patience(crowded_);
+      } else if (!patience.wait()) {
         ticket_.wait(ticket, std::memory_order_acquire);
-        idle = 0;
+        patience = Patience(crowded_);
       }
     }
   }
@@ -95,7 +112,6 @@ class Team {
 
  private:
   static constexpr uint32_t kClosed = 0xffffffff;
-  static constexpr int kSpins = 2000;
 
   // Claims a piece of the current job and does it; false if there is none.
   bool claim() {
@@ -117,6 +133,7 @@ class Team {
   }
 
   const int threads_;
+  const bool crowded_;
   int64_t items_ = 0, grain_ = 1, blocks_ = 0, pieces_ = 0;
   void (*body_)(void*, int64_t, int64_t) = nullptr;
   void* context_ = nullptr;
@@ -196,18 +213,18 @@ void open_team(void (*body)(void*), void* context) {
 #endif
 }
 
-void run_team(int64_t items, int64_t grain, void (*body)(void*, int64_t, int64_t), void* context) {
+void run_team(int64_t items, int64_t grain, int64_t each, void (*body)(void*, int64_t, int64_t), void* context) {
   if (items <= 0) return;
   grain = std::max<int64_t>(1, grain);
   if (inside_body || items <= grain || threads() == 1) return body(context, 0, items);
-  if (!team) return with_team([&] { run_team(items, grain, body, context); });
+  if (!team) return with_team([&] { run_team(items, grain, each, body, context); });
   Team* const mine = team;
   struct Inside {
     Team* const mine;
     explicit Inside(Team* t) : mine(t) { team = nullptr, inside_body = true; }
     ~Inside() { team = mine, inside_body = false; }
   } const inside(mine);
-  mine->run(items, grain, body, context);
+  mine->run(items, grain, each, body, context);
 }
 
 }  // namespace detail

@@ -1,8 +1,9 @@
 // The threads that share a kernel's work. The only door to OpenMP.
 //
 // with_team opens one parallel region for many calls of share, for example for a whole step: its other threads wait inside for
-// work, so that sharing costs a fraction of a microsecond. Work is claimed piece by piece, and the calling thread claims too: a
-// thread that the system has put aside holds nothing up but the piece that it is at.
+// work, so that sharing costs a fraction of a microsecond. They wait awake for some milliseconds: to wake a sleeping one takes
+// longer than much of what is shared. Work is claimed piece by piece, and the calling thread claims too: a thread that the system
+// has put aside holds nothing up but the piece that it is at.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@ int threads();             // how many share the work; at first the cores this p
 void set_threads(int n);   // at least 1
 
 namespace detail {
-void run_team(int64_t items, int64_t grain, void (*body)(void*, int64_t, int64_t), void* context);
+void run_team(int64_t items, int64_t grain, int64_t each, void (*body)(void*, int64_t, int64_t), void* context);
 void open_team(void (*body)(void*), void* context);
 }  // namespace detail
 
@@ -25,7 +26,17 @@ void open_team(void (*body)(void*), void* context);
 template <class Body>
 void share(int64_t items, int64_t grain, Body&& body) {
   detail::run_team(
-      items, grain,
+      items, grain, 1,
+      [](void* context, int64_t first, int64_t last) { (*static_cast<std::remove_reference_t<Body>*>(context))(first, last); },
+      const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+// The same in up to eight times as many ranges, for a body that has nothing to set up: threads of unequal speed, or items of
+// unequal weight, then end together.
+template <class Body>
+void deal(int64_t items, int64_t grain, Body&& body) {
+  detail::run_team(
+      items, grain, 8,
       [](void* context, int64_t first, int64_t last) { (*static_cast<std::remove_reference_t<Body>*>(context))(first, last); },
       const_cast<void*>(static_cast<const void*>(&body)));
 }

@@ -8,7 +8,7 @@ namespace gemloupe {
 namespace {
 
 [[gnu::always_inline]] inline void gelu_gate_lanes(Matrix<const float> gate, Matrix<const float> up, Matrix<float> y) {
-  share_cells(y.rows, y.cols, 8192, [&](int64_t t, int64_t i, int64_t last) {
+  share_cells(y.rows, y.cols, 2048, [&](int64_t t, int64_t i, int64_t last) {
     const float *g = gate.row(t), *u = up.row(t);
     float* out = y.row(t);
     for (; i + kLanes <= last; i += kLanes) store(out + i, gelu_(load(g + i)) * load(u + i));

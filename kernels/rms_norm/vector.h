@@ -26,6 +26,9 @@ namespace {
                                                   Matrix<float> y) {
   const int64_t n = x.cols, full = n / kLanes * kLanes;
   const int rest = static_cast<int>(n - full);
+  // A weight is seldom in a cache, as it is read once a step: asked for now, it comes while the squares are summed.
+  if (scale)
+    for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(scale + i);
   share(x.rows, 1 + 16384 / (n + 1), [&](int64_t first, int64_t last) {
     const Lanes f = fill(factor);
     for (int64_t t = first; t < last; ++t) {

@@ -8,7 +8,7 @@ namespace gemloupe {
 namespace {
 
 [[gnu::always_inline]] inline void softcap_lanes(Matrix<const float> x, float cap, Matrix<float> y) {
-  share_cells(y.rows, y.cols, 8192, [&](int64_t t, int64_t i, int64_t last) {
+  share_cells(y.rows, y.cols, 2048, [&](int64_t t, int64_t i, int64_t last) {
     const float* in = x.row(t);
     float* out = y.row(t);
     const Lanes c = fill(cap);

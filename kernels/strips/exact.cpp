@@ -11,8 +11,8 @@ namespace {
 
 using matmul::Pieces;
 
-// Multiply-adds that are worth another thread, and columns of 16 rows that are worth a piece of their own.
-constexpr int64_t kWork = 1 << 19;
+// Multiply-adds that are worth another thread, and bytes that are worth a piece of their own.
+constexpr int64_t kWork = 1 << 17, kWorthAPiece = 56 << 10;
 
 // Strips [first, first + count) of a job. Stream s walks its share of them, one after the other.
 struct Piece {
@@ -23,14 +23,14 @@ struct Piece {
   int streams(int64_t round) const { return static_cast<int>(round < count / kStreams ? kStreams : count % kStreams); }
 };
 
-// Cuts the strips of all jobs into pieces: each a share of what is left, down to a few strips. Calls take(piece) for each.
+// Cuts the strips of all jobs into pieces: each a share of what is left, in whole rounds, and at the end down to `least` strips.
+// Calls take(piece) for each.
 template <class Take>
-void cut(int64_t jobs, int64_t strips, int64_t team, Take&& take) {
-  const int64_t least = std::max<int64_t>(1, std::min<int64_t>(kStreams, jobs * strips / team));
+void cut(int64_t jobs, int64_t strips, int64_t team, int64_t least, Take&& take) {
   for (int64_t j = 0; j < jobs; ++j)
     for (int64_t first = 0; first < strips;) {
-      const int64_t left = (jobs - j) * strips - first, fair = left / (2 * team) / kStreams * kStreams;
-      const int64_t count = std::min(strips - first, std::max(least, fair));
+      const int64_t left = (jobs - j) * strips - first, fair = left / (2 * team);
+      const int64_t count = std::min(strips - first, fair < kStreams ? std::max(least, fair) : fair / kStreams * kStreams);
       take(Piece{j, first, count});
       first += count;
     }
@@ -50,7 +50,9 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
     most = std::max(most, jobs[j].rows);
   }
   const int64_t team = std::max<int64_t>(1, std::min<int64_t>({threads(), count * strips, work / kWork}));
-  cut(count, strips, team, [&](const Piece&) { ++pieces_count; });
+  const int64_t strip_bytes = w.strip_bytes(), of_a_part = w.strips_per_part();
+  const int64_t least = std::clamp<int64_t>(kWorthAPiece / std::max<int64_t>(1, strip_bytes), 1, kStreams);
+  cut(count, strips, team, least, [&](const Piece&) { ++pieces_count; });
 
   matmul::Quantized q(w.cols, padded, layout.group);
   const int64_t acc_floats = kStreams * (most + kSlack) * kStripRows;
@@ -67,7 +69,7 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
   float* acc = memory.take<float>(team * Pieces::bytes<float>(acc_floats) / static_cast<int64_t>(sizeof(float)));
 
   Piece* last = pieces;
-  cut(count, strips, team, [&](const Piece& piece) { *last++ = piece; });
+  cut(count, strips, team, least, [&](const Piece& piece) { *last++ = piece; });
   q.fill(steps.quantize, batch, layout.offset, team > 1);
   const auto fill = [&](int64_t j, int64_t begin, int64_t end) {
     const Panels shape = panels_of(jobs[j]);
@@ -94,10 +96,11 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
     step.plane_stride = q.plane_stride(), step.run_stride = q.runs;
     step.acc_rows = most + kSlack;
     step.acc = acc + own * Pieces::bytes<float>(acc_floats) / static_cast<int64_t>(sizeof(float));
-    const auto at = [&](const Piece& piece, int s) { return w.strip(jobs[piece.job].part, first_strip + piece.begin(s)); };
-    // The next piece is claimed ahead, so that its beginning is on the way when this one ends.
+    const auto at = [&](const Piece& piece, int s) {
+      return w.data + (jobs[piece.job].part * of_a_part + first_strip + piece.begin(s)) * strip_bytes;
+    };
     for (int64_t now = next.fetch_add(1), then; now < pieces_count; now = then) {
-      then = next.fetch_add(1);
+      then = pieces_count;
       const Piece& piece = pieces[now];
       const Job& job = jobs[piece.job];
       step.rows = job.rows;
@@ -105,14 +108,20 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
       step.panels = panel[piece.job];
       step.correction = q.correction + job.first * q.runs, step.sums = q.sums + job.first * q.runs;
       step.row_scale = q.row_scale + job.first, step.y = q.y + job.first;
+      const uint8_t* begin[kStreams + 1];
+      for (int s = 0; s < kStreams; ++s) begin[s] = at(piece, s);
+      begin[kStreams] = begin[0] + piece.count * strip_bytes;
       if (steps.open) steps.open(step);
       for (int64_t round = 0; round < piece.rounds(); ++round) {
+        // The next piece is claimed before the last round, so that its beginning is on the way when this one ends.
+        if (round + 1 == piece.rounds()) then = next.fetch_add(1);
         step.streams = piece.streams(round);
         for (int s = 0; s < step.streams; ++s) {
           const int64_t strip = piece.begin(s) + round;
-          step.strip[s] = at(piece, s) + round * w.strip_bytes();
-          step.end[s] = s + 1 < kStreams ? at(piece, s + 1) : at(piece, 0) + piece.count * w.strip_bytes();
-          step.next[s] = at(then < pieces_count ? pieces[then] : piece, s);
+          step.strip[s] = begin[s] + round * strip_bytes;
+          step.end[s] = begin[s + 1];
+          // Behind the last piece there is nothing to ask for but what is in the cache already.
+          step.next[s] = then < pieces_count ? at(pieces[then], s) : step.strip[s];
           step.y_first[s] = strip * kStripRows;
           step.used[s] = static_cast<int>(std::min<int64_t>(kStripRows, batch.y.cols - strip * kStripRows));
         }

@@ -57,7 +57,7 @@ void pack_strips(const PackedRows& w, const Strips& strips, uint8_t* to) {
   const int64_t bytes = strips.strip_bytes(), each = strips.strips_per_part();
   if (!bytes) return;
   strips::with_type(w, [&](const auto& type) {
-    share(strips.parts * each, 1 + kWorthAThread / bytes, [&](int64_t first, int64_t last) {
+    deal(strips.parts * each, 1 + kWorthAThread / bytes, [&](int64_t first, int64_t last) {
       for (int64_t s = first; s < last; ++s) {
         const int64_t row = s % each * kStripRows;
         pack_strip(type, w, strips, s / each * strips.rows + row, static_cast<int>(std::min<int64_t>(kStripRows, strips.rows - row)),
@@ -73,7 +73,7 @@ void unpack_strips(const Strips& strips, const PackedRows& w, int64_t first, int
   const auto strip_of = [&](int64_t row) { return row / strips.rows * each + row % strips.rows / kStripRows; };
   strips::with_type(w, [&](const auto& type) {
     const int64_t begin = strip_of(first);
-    share(strip_of(end - 1) + 1 - begin, 1 + kWorthAThread / bytes, [&](int64_t from, int64_t to) {
+    deal(strip_of(end - 1) + 1 - begin, 1 + kWorthAThread / bytes, [&](int64_t from, int64_t to) {
       for (int64_t s = begin + from; s < begin + to; ++s) {
         const int64_t part = s / each, start = part * strips.rows + s % each * kStripRows;
         const int64_t top = std::max(first, start), bottom = std::min({end, start + kStripRows, (part + 1) * strips.rows});

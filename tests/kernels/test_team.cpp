@@ -22,17 +22,21 @@ struct Threads {
   ~Threads() { set_threads(before); }
 };
 
-// How many of the items were not visited exactly once, and how many ranges broke the rules.
-int64_t mistakes(int64_t items, int64_t grain) {
+// How many of the items were not visited exactly once, and how many ranges broke the rules. `each` ranges a thread at most.
+int64_t mistakes(int64_t items, int64_t grain, int64_t each = 1) {
   std::vector<std::atomic<int>> visits(static_cast<size_t>(items));
   std::atomic<int64_t> wrong{0}, ranges{0};
-  share(items, grain, [&](int64_t first, int64_t last) {
+  const auto visit = [&](int64_t first, int64_t last) {
     ++ranges;
     if (first < 0 || last > items || first >= last || (last - first < grain && last != items)) ++wrong;
     for (int64_t i = first; i < last; ++i) ++visits[static_cast<size_t>(i)];
-  });
+  };
+  if (each == 1)
+    share(items, grain, visit);
+  else
+    deal(items, grain, visit);
   for (const auto& v : visits) wrong += v != 1;
-  return wrong + (ranges > threads());
+  return wrong + (ranges > each * threads());
 }
 
 // Whether the child, in which `body` runs, ended well within some seconds.
@@ -62,6 +66,7 @@ TEST_SUITE("team") {
           CAPTURE(grain);
           CHECK(mistakes(items, grain) == 0);
           with_team([&] { CHECK(mistakes(items, grain) == 0); });
+          CHECK(mistakes(items, grain, 8) == 0);
         }
     }
   }

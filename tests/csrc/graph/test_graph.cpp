@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "csrc/core/error.h"
 #include "csrc/ops/ops.h"
 #include "tests/csrc/models.h"
@@ -145,6 +147,23 @@ TEST_SUITE("graph") {
     CHECK_THROWS_AS(m.graph->replace("layers.9.attn.mix", std::make_shared<Twice>()), std::invalid_argument);
     CHECK_THROWS_AS(m.graph->replace("layers.0.attn.mix", ops::linear()), std::invalid_argument);
     CHECK_THROWS_WITH_AS(m.graph->replace("layers.0.ffn.act", ops::rms_norm(1e-6f)), doctest::Contains("layers.0.ffn.act"), std::invalid_argument);
+  }
+
+  TEST_CASE("a run's plan names the weights that the graph holds, also after one was exchanged") {
+    const Model m = small_model("dense");
+    Graph graph = *m.graph;
+    const std::string name = "layers.0.ffn.down";
+    graph.hold(name, std::make_shared<Weight>(graph.weight(name)));
+    CHECK(&graph.weight(name) != &m.graph->weight(name));
+    for (const Graph* g : {static_cast<const Graph*>(&graph), m.graph.get()})
+      for (size_t n = 0; n < g->nodes().size(); ++n) {
+        const Node& node = g->nodes()[n];
+        const auto held = g->plan().weights_of(n);
+        REQUIRE(held.size() == node.weights.size());
+        for (size_t i = 0; i < held.size(); ++i) CHECK(held[i] == &g->weight(node.weights[i]));
+        CHECK(std::ranges::equal(g->plan().inputs_of(n), node.inputs));
+        CHECK(std::ranges::equal(g->plan().outputs_of(n), node.outputs));
+      }
   }
 
   TEST_CASE("given values stand in for computed ones") {
