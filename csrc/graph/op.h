@@ -57,6 +57,9 @@ class Op {
   }
   // Whether it multiplies by its weights, so that their being rearranged for that is worth the memory.
   virtual bool multiplies() const { return false; }
+  // Whether a row of its outputs depends on that row of its inputs alone, and on caches. Of others all rows are computed, also where
+  // fewer are wanted.
+  virtual bool by_row() const { return true; }
   virtual void run(const Call& call) const = 0;
 };
 

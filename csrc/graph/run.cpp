@@ -5,6 +5,7 @@
 
 #include "csrc/core/error.h"
 #include "csrc/core/names.h"
+#include "csrc/graph/narrow.h"
 #include "kernels/common/team.h"
 
 namespace gemloupe {
@@ -110,8 +111,9 @@ std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& 
       }
     if (record[v]) trace->recorded[values[v].name] = value.dense();
   };
+  const Step* now = &step;  // or the wanted rows of it
   const auto extent = [&](const Type& type) {
-    return type.extent == Extent::rows ? step.rows() : static_cast<int64_t>(step.wanted.size());
+    return type.extent == Extent::rows ? now->rows() : static_cast<int64_t>(step.wanted.size());
   };
   for (const auto& [name, tensor] : step.given) {
     const int v = graph.value(name);
@@ -122,20 +124,47 @@ std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& 
     held[v] = type.width() == kAny ? tensor : tensor.reshaped(type.shape);
     look(v);
   }
-  const std::vector<int32_t>* inputs[] = {&step.tokens, &step.positions, &step.wanted};
-  for (int v = 0; v < 3; ++v)
-    if (held[v].empty()) {
-      held[v] = ints(*inputs[v]);
-      look(v);
-    }
+  const auto hold_inputs = [&](const Step& of) {
+    const std::vector<int32_t>* inputs[] = {&of.tokens, &of.positions, &of.wanted};
+    for (int v = 0; v < 3; ++v)
+      if (held[v].empty()) held[v] = ints(*inputs[v]), look(v);
+  };
+  hold_inputs(step);
 
-  const std::vector<Stretch> of_rows = step.stretches(Extent::rows), of_wanted = step.stretches(Extent::wanted);
+  // From this node on nobody sees rows but the wanted ones.
+  size_t all_rows = 0;
+  for (size_t n = 0; n < runs.size(); ++n) {
+    if (!runs[n]) continue;
+    bool seen = has_state[n] || !plan.items[n].op->by_row();
+    for (int v : plan.outputs_of(n))
+      seen = seen || (!edits.empty() && !edits[v].empty()) || step.given.contains(values[v].name) ||
+             (keep[v] && values[v].type.extent != Extent::wanted);
+    if (seen) all_rows = n + 1;
+  }
+  for (int v = 0; v < 3; ++v)
+    if (keep[v] || (!edits.empty() && !edits[v].empty()) || step.given.contains(values[v].name)) all_rows = runs.size();
+  const std::optional<Step> narrow = all_rows < runs.size() ? narrowed(step) : std::nullopt;
+  std::map<int, Tensor> whole;  // values that are returned with all their rows
+
+  std::vector<Stretch> of_rows = step.stretches(Extent::rows), of_wanted = step.stretches(Extent::wanted);
+  const auto go_narrow = [&] {
+    for (size_t v = 0; v < held.size(); ++v) {
+      if (held[v].empty() || values[v].type.extent != Extent::rows) continue;
+      if (keep[v]) whole[static_cast<int>(v)] = held[v];
+      held[v] = v < 3 ? Tensor() : narrowed(held[v], step.wanted);
+    }
+    held[2] = Tensor();
+    hold_inputs(*narrow);
+    now = &*narrow;
+    of_rows = of_wanted = narrow->stretches(Extent::rows);
+  };
   // One team of threads for the whole step.
   with_team([&] {
     std::vector<Tensor> in, out;
     std::vector<std::span<State>> state;
     for (size_t n = 0; n < runs.size(); ++n) {
       if (!runs[n]) continue;
+      if (n >= all_rows && narrow && now == &step) go_narrow();
       fetch(plan, n);
       fetch(plan, n + 1);
       const auto inputs = plan.inputs_of(n), outputs = plan.outputs_of(n);
@@ -152,7 +181,7 @@ std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& 
         }
         try {
           const bool wanted_rows = values[outputs[0]].type.extent == Extent::wanted;
-          plan.items[n].op->run(Call{step, in, plan.weights_of(n), state, wanted_rows ? of_wanted : of_rows, out});
+          plan.items[n].op->run(Call{*now, in, plan.weights_of(n), state, wanted_rows ? of_wanted : of_rows, out});
         } catch (const std::invalid_argument& e) {
           throw std::invalid_argument(graph.nodes()[n].name + ": " + e.what());
         }
@@ -171,7 +200,10 @@ std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& 
     }
   });
   std::vector<Tensor> results;
-  for (const auto& name : wanted) results.push_back(held[graph.value(name)].dense());
+  for (const auto& name : wanted) {
+    const int v = graph.value(name);
+    results.push_back((whole.contains(v) ? whole[v] : held[v]).dense());
+  }
   return results;
 }
 

@@ -48,6 +48,7 @@ class Attention final : public Op {
     const int64_t heads = q.shape()[0], d = q.shape()[1], kv_heads = keys.shape()[0];
     const auto attend = [&](size_t s) {
       const Segment& segment = call.step.segments[s];
+      if (!segment.rows) return;
       const Ring &key = k.rings[s], &value = v.rings[s];
       const Matrix<const float> x(q.floats() + segment.first_row * heads * d, segment.rows, heads * d);
       const Matrix<float> y(call.outputs[0].floats() + segment.first_row * heads * d, segment.rows, heads * d);

@@ -17,6 +17,7 @@ class PythonOp : public Op {
       : callable_(keep(std::move(callable))), description_(std::move(description)), outputs_(std::move(outputs)) {}
 
   std::string name() const override { return "python(" + description_ + ")"; }
+  bool by_row() const override { return false; }
 
   std::vector<Type> outputs(std::span<const Type>, std::span<const Weight* const>) const override { return outputs_; }
 

@@ -23,9 +23,68 @@ struct TemporaryFile {
 
 const char* const kFormats[] = {"F32", "Q8_0", "grid4_g16"};
 
+// An op that notes how many rows it was last given.
+class Counting final : public Op {
+ public:
+  Counting(std::shared_ptr<const Op> op, int64_t* rows, bool by_row) : op_(std::move(op)), rows_(rows), by_row_(by_row) {}
+  std::string name() const override { return op_->name(); }
+  std::vector<Type> outputs(std::span<const Type> inputs, std::span<const Weight* const> weights) const override {
+    return op_->outputs(inputs, weights);
+  }
+  bool by_row() const override { return by_row_; }
+  void run(const Call& call) const override {
+    *rows_ = call.outputs[0].rows();
+    op_->run(call);
+  }
+
+ private:
+  const std::shared_ptr<const Op> op_;
+  int64_t* const rows_;
+  const bool by_row_;
+};
+
 }  // namespace
 
 TEST_SUITE("session") {
+  TEST_CASE("logits of the last rows are those of all rows, and late layers compute no more") {
+    for (const char* kind : kKinds) {
+      CAPTURE(std::string(kind));
+      const Model m = small_model(kind, "Q8_0");
+      for (Arithmetic arithmetic : kEvery) {
+        CAPTURE(std::string(name(arithmetic)));
+        const auto a = some_tokens(21, 1), b = some_tokens(14, 2), c = some_tokens(9, 3);
+        Session of_a = session_of(m), of_b = session_of(m);
+        const Tensor all_a = logits_of(of_a, a, arithmetic), all_b = logits_of(of_b, b, arithmetic);
+        Session x = session_of(m), y = session_of(m), z = session_of(m);
+        const Feed feeds[] = {{&x, a, 1, arithmetic, {}}, {&y, b, 5, arithmetic, {}}, {&z, c, 0, arithmetic, {}}};
+        const auto some = feed(feeds);
+        CHECK(same_bits(some[0], 0, all_a, 20, 1));
+        CHECK(same_bits(some[1], 0, all_b, 9, 5));
+        CHECK(some[2].rows() == 0);
+        // What was read is the same too.
+        CHECK(same_bits(logits_of(x, c, arithmetic), logits_of(of_a, c, arithmetic)));
+      }
+
+      const std::string last = "layers." + std::to_string(m.config.layers.size() - 1);
+      for (const bool by_row : {true, false}) {
+        int64_t rows = 0;
+        const auto counting = [&](const Node& node) { return std::make_shared<Counting>(node.op, &rows, by_row); };
+        const auto graph = std::make_shared<const Graph>(m.graph->replace(last + ".ffn.norm", counting));
+        Session s(graph, m.config.vocabulary, m.config.context, SessionOptions{128, 64, false});
+        const Feed f{&s, some_tokens(21), 2, Arithmetic::exact, {}};
+        feed({&f, 1});
+        CHECK(rows == (by_row ? 2 : 21));
+        // A look at a later value needs all its rows.
+        s.clear();
+        Trace trace;
+        trace.record = {last + ".out"};
+        const Tensor seen = feed({&f, 1}, &trace)[0];
+        CHECK(rows == 21);
+        CHECK(seen.rows() == 2);
+      }
+    }
+  }
+
   TEST_CASE("a prompt in any chunks gives the bits of the whole prompt") {
     for (const char* kind : kKinds)
       for (const char* format : kFormats) {
