@@ -84,6 +84,8 @@ SIZES = {"e2b": "E2B, Q4_0", "26b": "26B-A4B, Q4_0", "270m": "270M, Q4_K_M"}
 
 
 class Gemloupe:
+    cache = "f32"
+
     def __init__(self, path, context, threads, sessions=1):
         self.gl = peers.need("gemloupe")
         self.gl.threads(threads)
@@ -96,7 +98,7 @@ class Gemloupe:
         self.clear()
 
     def clear(self):
-        self.all = [self.model.session(context=self.context) for _ in range(self.sessions)]
+        self.all = [self.model.session(context=self.context, cache=self.cache) for _ in range(self.sessions)]
 
     def prefill(self, ids):
         return self.all[0].prefill(np.asarray(ids, np.int32))
@@ -114,7 +116,7 @@ class Gemloupe:
         """Tokens a second that this machine allows."""
         self.roof = self.roof or self.gl.measure_roof()
         rows, depth = (cell.prompt, cell.depth) if cell.prompt else (1, cell.before + cell.steps // 2)
-        work = self.gl.step_work(self.model, rows, depth, cell.sessions)
+        work = self.gl.step_work(self.model, rows, depth, cell.sessions, self.cache)
         return rows * cell.sessions / work.seconds(self.roof, "bf16" if cell.prompt else "exact", self.gl.isa())
 
     def versions(self):
@@ -171,10 +173,11 @@ class Worker:
         self.seconds(Cell(cell.name, cell.model, 0, min(cell.prompt, 64), min(cell.steps, 2), cell.sessions))
 
 
-def serve(pipe, name, path, contexts, threads, seed, llama):
+def serve(pipe, name, path, contexts, threads, seed, llama, cache):
     """Says None when it is ready (or what it lacks), then answers ("seconds" | "warm" | "limit", cell) and ("versions",)."""
     if llama and name == "llama.cpp":
         sys.path.insert(0, llama)
+    Gemloupe.cache = cache
     try:
         worker = Worker(name, path, contexts, threads, seed)
         pipe.send(None)
@@ -197,7 +200,8 @@ class Engine:
         contexts = {}
         for cell in cells:
             contexts[cell.sessions] = max(contexts.get(cell.sessions, 0), cell.context)
-        self.work = spawn.Process(target=serve, args=(there, name, path, contexts, options.threads, options.seed, options.llama), daemon=True)
+        more = (options.threads, options.seed, options.llama, options.cache)
+        self.work = spawn.Process(target=serve, args=(there, name, path, contexts, *more), daemon=True)
         self.work.start()
         there.close()
         self.trouble = self.answer()
@@ -339,7 +343,7 @@ def as_json(table, cells, options):
                       "tokens_per_second": speeds,
                       "ratio": {name: statistics.median(ratios(speeds["gemloupe"], theirs)) for name, theirs in speeds.items()
                                 if name != "gemloupe" and speeds.get("gemloupe")}})
-    return {"cells": found, "rounds": options.rounds, "threads": options.threads, "isa": options.isa, "seed": options.seed,
+    return {"cells": found, "rounds": options.rounds, "threads": options.threads, "isa": options.isa, "cache": options.cache, "seed": options.seed,
             "versions": table.versions, "notes": table.said, "load_average": os.getloadavg()}
 
 
@@ -365,6 +369,7 @@ def options_of(arguments):
     parser.add_argument("--peers", nargs="*", default=["llama.cpp", "transformers"], choices=[name for name in ENGINES if name != "gemloupe"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cache", choices=["f32", "f16"], default="f32", help="of gemloupe's sessions (llama.cpp's is f16)")
     parser.add_argument("--isa", choices=["avx2", "avx512", "amx"], help="for gemloupe and Transformers")
     parser.add_argument("--llama", metavar="FOLDER", help="where the package llama_cpp is")
     parser.add_argument("--apart", action="store_true", help="one engine in memory at a time, whatever would fit")

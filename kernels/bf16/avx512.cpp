@@ -26,6 +26,10 @@ namespace {
   return _mm512_permutex2var_epi16(round_upper(low), _mm512_load_si512(kUpper), round_upper(high));
 }
 
+[[gnu::always_inline]] inline __m512i line_of(__m512 even, __m512 odd) {
+  return _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(round_upper(even), 16), round_upper(odd));
+}
+
 }  // namespace
 }  // namespace gemloupe::tiles
 

@@ -1,5 +1,6 @@
 // Weights to bfloat16 tiles with 512-bit registers. Everything is local to the file that includes it, which defines
 //   __m512i round_pair(__m512 low, __m512 high)    the bfloat16 of low's lanes, then those of high's
+//   __m512i line_of(__m512 even, __m512 odd)       the bfloat16 of even's lane 0, odd's lane 0, even's lane 1, ...
 #pragma once
 
 #include <immintrin.h>
@@ -84,39 +85,6 @@ struct Factors {
   return f;
 }
 
-// Whether all lanes are zero or 2^-80 to 2^80 in size: then so is, or at least far from 2^-126 and from infinity, every number
-// made of them.
-[[gnu::always_inline]] inline bool moderate(__m512 v) {
-  const __m512i size = _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff));
-  const __m512i from = _mm512_sub_epi32(size, _mm512_set1_epi32((127 - 80) << 23));
-  return !_mm512_mask_test_epi32_mask(_mm512_cmpgt_epu32_mask(from, _mm512_set1_epi32(160 << 23)), size, size);
-}
-
-// Rounded to nearest, ties to even: the bfloat16 is the upper half. Not for NaNs and denormal numbers.
-[[gnu::always_inline]] inline __m512i rounded(__m512 v) {
-  const __m512i bits = _mm512_castps_si512(v);
-  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  return _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-}
-// For all numbers.
-[[gnu::always_inline]] inline __m512i rounded_any(__m512 v) {
-  const __m512i bits = _mm512_castps_si512(v);
-  // Denormal numbers and zeros keep their sign only; a NaN keeps its upper half and becomes quiet.
-  const __m512i up = _mm512_mask_and_epi32(rounded(v), _mm512_testn_epi32_mask(bits, _mm512_set1_epi32(0x7f800000)), bits,
-                                           _mm512_set1_epi32(static_cast<int>(0x80000000)));
-  return _mm512_mask_or_epi32(up, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), bits, _mm512_set1_epi32(0x400000));
-}
-
-// A line of a tile from the numbers of its even columns and of its odd ones. Not by the instruction that rounds two registers to
-// bfloat16: where there are tiles, it keeps their unit waiting.
-template <bool kAny>
-[[gnu::always_inline]] inline void store_line(__m512 even, __m512 odd, uint16_t* line) {
-  const __m512i low = _mm512_srli_epi32(kAny ? rounded_any(even) : rounded(even), 16);
-  const __m512i high = kAny ? rounded_any(odd) : rounded(odd);
-  // high's upper half, or low
-  _mm512_storeu_si512(line, _mm512_ternarylogic_epi32(high, _mm512_set1_epi32(static_cast<int>(0xffff0000)), low, 0xea));
-}
-
 [[gnu::always_inline]] inline __m512i masked(__m512i v, int shift, int mask) {
   return _mm512_and_si512(_mm512_srli_epi32(v, static_cast<unsigned>(shift)), _mm512_set1_epi8(static_cast<char>(mask)));
 }
@@ -141,21 +109,8 @@ class StripBlock {
     for (int i = 0; i < kBits; ++i) _mm_prefetch(reinterpret_cast<const char*>(planes_ + kAhead + 64 * i), _MM_HINT_T0);
     factors_[0] = factors(layout, groups, unit, group);
     factors_[1] = layout.group == kTile ? factors(layout, groups, unit, group + 1) : factors_[0];
-    moderate_ = moderate(factors_[0].scale) && moderate(factors_[1].scale) &&
-                (!kMin || (moderate(factors_[0].min) && moderate(factors_[1].min)));
   }
 
-  [[gnu::always_inline]] void part(int i) const {
-    if (moderate_) [[likely]]
-      part<false>(i);
-    else
-      any_part(i);
-  }
-
- private:
-  [[gnu::noinline]] void any_part(int i) const { part<true>(i); }
-
-  template <bool kAny>
   [[gnu::always_inline]] void part(int i) const {
     const Factors f = factors_[i / 2];
 #pragma GCC unroll 2
@@ -163,10 +118,11 @@ class StripBlock {
       const Quad quad = quad_of(i, q);
 #pragma GCC unroll 2
       for (int pair = 0; pair < 2; ++pair)
-        store_line<kAny>(number(quad, 2 * pair, f), number(quad, 2 * pair + 1, f), lines_ + 128 * i + 64 * q + 32 * pair);
+        _mm512_storeu_si512(lines_ + 128 * i + 64 * q + 32 * pair, line_of(number(quad, 2 * pair, f), number(quad, 2 * pair + 1, f)));
     }
   }
 
+ private:
   // The indices of columns 0 .. 3 begin at bits `at`, at + 8, at + 16 and at + 24 of a lane.
   struct Quad {
     __m512i indices;
@@ -207,7 +163,6 @@ class StripBlock {
   uint16_t* lines_;
   __m512 table_, base_;
   Factors factors_[2];
-  bool moderate_;
 };
 
 // 32 columns of a plain row, of which `cols` are there.

@@ -90,27 +90,29 @@ def step_work(model: Model, rows: int, depth: int, sessions: int = 1, cache: str
     """What a step of `rows` tokens in each of `sessions` sequences has to do at least, when `depth` tokens are before them.
 
     Weights are read once a step; of experts, as many as random rows choose on average; of tables, the rows that are looked up.
+    Behind the last cache that is filled only the last row of each sequence is computed.
 
     >>> gl.step_work(model, rows=1, depth=0).bytes <= model.bytes
     True
     """
     config, tokens = model.config, rows * sessions
     bytes_, operations, floats = 0.0, 0.0, 0.0
-    last_rows: set[str] = set()  # values that only the last row of each sequence has
-    for node in model.graph:
+    nodes = list(model.graph)
+    last_cache = max((i for i, node in enumerate(nodes) if node.op.startswith("kv_cache")), default=len(nodes))
+    last_layer = int(nodes[last_cache].name.split(".")[1]) if last_cache < len(nodes) else len(config.layers)
+    for i, node in enumerate(nodes):
         kind = node.op.split("(")[0]
-        if kind == "select_rows" or last_rows.intersection(node.inputs):
-            last_rows.update(node.outputs)
         for name in node.weights:
             w = model.weights[name]
             columns = w.shape[-1] if w.shape else 1
             if kind == "embed":
                 bytes_ += w.bytes * tokens / max(1, w.size // columns)
                 continue
-            share, used = 1.0, float(sessions if last_rows.intersection(node.outputs) else tokens)
+            rows_here = sessions if i > last_cache else tokens
+            share, used = 1.0, float(rows_here)
             if kind == "experts_linear":
                 used *= config.experts_used / config.experts
-                share = 1 - (1 - config.experts_used / config.experts) ** tokens
+                share = 1 - (1 - config.experts_used / config.experts) ** rows_here
             bytes_ += w.bytes * share
             if kind in ("linear", "experts_linear"):
                 done = 2.0 * w.size * used
@@ -119,11 +121,13 @@ def step_work(model: Model, rows: int, depth: int, sessions: int = 1, cache: str
                 else:
                     operations += done
     element = 2 if cache == "f16" else 4
-    for layer in config.layers:
+    for i, layer in enumerate(config.layers):
         window = 0 if layer.full else layer.window
-        read = min(depth + rows, window + rows - 1) if window > 0 else depth + rows
+        late = i >= last_layer
+        here, before = (1, depth + rows - 1) if late else (rows, depth)
+        read = min(before + here, window + here - 1) if window > 0 else before + here
         bytes_ += 2.0 * element * sessions * read * layer.kv_heads * layer.head_dim
-        operations += 4.0 * sessions * keys_seen(depth, rows, window) * layer.heads * layer.head_dim
+        operations += 4.0 * sessions * keys_seen(before, here, window) * layer.heads * layer.head_dim
     return Work(bytes_, operations, floats)
 
 
