@@ -14,7 +14,7 @@ namespace gemloupe {
 
 struct SessionOptions {
   int64_t context = 0;       // the most tokens; 0: 8192 or the model's own limit, whichever is less
-  int64_t chunk = 256;       // the most rows that one step brings; prompts are cut into chunks of it
+  int64_t chunk = 512;       // the most rows that one step brings; prompts are cut into chunks of it
   bool half_cache = false;   // keys and values in half precision
 };
 

@@ -154,7 +154,7 @@ class Model:
             found[w.format] = found.get(w.format, 0) + w.bytes
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
-    def memory(self, context: int | None = None, chunk: int = 256, cache: str = "f32") -> dict[str, int]:
+    def memory(self, context: int | None = None, chunk: int = 512, cache: str = "f32") -> dict[str, int]:
         """Bytes of the weights and of one session's caches for a context (None: the session's own default).
 
         >>> sorted(model.memory(1024))
@@ -182,7 +182,7 @@ class Model:
 
     # Reading and writing text
 
-    def session(self, path: str | os.PathLike[str] | None = None, *, context: int = 0, chunk: int = 256, cache: str = "f32") -> Session:
+    def session(self, path: str | os.PathLike[str] | None = None, *, context: int = 0, chunk: int = 512, cache: str = "f32") -> Session:
         """A new session, or the one that was saved to a file by this very model.
 
         context: the most tokens (0: 8192, or the model's own limit if that is less). chunk: the most rows of one step; prompts are cut

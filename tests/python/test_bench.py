@@ -55,13 +55,22 @@ def test_decoding_reads_every_matrix_once(packed):
     assert gl.step_work(packed, rows=1, depth=100, cache="f16").bytes < gl.step_work(packed, rows=1, depth=100).bytes
 
 
-def test_a_prompt_multiplies_every_matrix_with_every_row(packed):
+def test_a_prompt_multiplies_matrices_with_every_row_until_the_last_cache_is_filled(packed):
     one, many = gl.step_work(packed, 1, 0), gl.step_work(packed, 64, 0)
-    head = 2 * packed.weights["embed"].size  # only the last row has logits
-    matrices = sum(2 * w.size for name, w in packed.weights.items() if len(w.shape) == 2 and name != "embed")
-    attention = [sum(4 * keys_seen(0, rows, 0 if x.full else x.window) * x.heads * x.head_dim for x in packed.config.layers) for rows in (1, 64)]
-    assert one.operations == pytest.approx(matrices + head + attention[0])
-    assert many.operations == pytest.approx(64 * matrices + head + attention[1])
+    last = f"layers.{len(packed.config.layers) - 1}."
+    matrices = {name: 2 * w.size for name, w in packed.weights.items() if len(w.shape) == 2}
+    late = sum(size for name, size in matrices.items()
+               if name == "embed" or (name.startswith(last) and not name.endswith((".attn.q", ".attn.k", ".attn.v"))))
+    early = sum(matrices.values()) - late
+    assert early > 0 and late > matrices["embed"]
+
+    def attention(rows):
+        last_row = [keys_seen(rows - 1, 1, 0 if x.full else x.window) for x in packed.config.layers[-1:]]
+        seen = [keys_seen(0, rows, 0 if x.full else x.window) for x in packed.config.layers[:-1]] + last_row
+        return sum(4 * n * x.heads * x.head_dim for n, x in zip(seen, packed.config.layers))
+
+    assert one.operations == pytest.approx(early + late + attention(1))
+    assert many.operations == pytest.approx(64 * early + late + attention(64))
 
 
 def test_experts_count_as_far_as_they_are_used(experts):
