@@ -170,10 +170,10 @@ Temperature 0.7, not chosen among several:
 
 ## Limits
 
-It writes old-fashioned English, mostly in whole sentences whose words fit their neighbours; what a sentence says does not follow from
-the one before and often means nothing, and some words are no words. It knows no facts, follows no instructions and has no chat format.
-It repeats the attitudes of books of the nineteenth century. It has learned positions up to {training['annealed_length']} tokens only, and its
-training was cut short: {training['epochs']:.2f} passes over the books are far from what its size could learn.
+It writes old-fashioned English: nearly every word is a word and fits its neighbours, clauses are mostly grammatical, but a sentence often
+loses its thread before it ends, and what it says does not follow from the one before. It knows no facts, follows no instructions
+and has no chat format. It repeats the attitudes of books of the nineteenth century. It has learned positions up to
+{training['annealed_length']} only. Its training was cut short: after {training['epochs']:.2f} passes over the books it could still learn much.
 
 ## Licence
 
