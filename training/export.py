@@ -1,10 +1,10 @@
 """Makes the folder that ships: python/gemloupe/models/NAME, from what train.py saved.
 
-    python training/export.py gem-mini                    weights, tokenizer, evaluation, card, picture, checksums
-    python training/export.py gem-mini --card             card, picture and checksums again, from training/runs
+    python training/export.py gem-mini                    weights, tokenizer, evaluation, card, pictures, checksums
+    python training/export.py gem-mini --card             card, pictures and checksums again, from training/runs
 
 An ordinary Hugging Face folder: config.json, model.safetensors in bfloat16, tokenizer.json, tokenizer_config.json,
-generation_config.json, README.md and SHA256SUMS. What is measured is the exported, rounded model.
+generation_config.json, README.md, pictures, LICENSE and SHA256SUMS. What is measured is the exported, rounded model.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import torch
 from architecture import BOS, EOS, MODELS, PAD, fresh, parameter_counts
 from data import ROOT, WORK, tokens
 from evaluate import PROMPTS, load, measure, sample
-from pictures import routing_map
+from pictures import routing_map, training_curve
 from tokenizer import tokenizer_path
 
 RUNS = ROOT / "training" / "runs"
@@ -60,8 +60,8 @@ def save_curve(name: str, source: Path, steps: int) -> list[dict]:
 
 
 def curve_table(lines: list[dict]) -> str:
-    """Some ten rows of the curve."""
-    chosen = [line for line in lines if "valid" in line]
+    """Some ten rows of the curve, each step once."""
+    chosen = list({line["step"]: line for line in lines if "valid" in line}.values())
     apart = max(1, len(chosen) // 10)
     chosen = chosen[:-1:apart] + chosen[-1:]
     rows = [f"| {line['step']} | {line['valid']:.3f} |" for line in chosen]
@@ -147,6 +147,8 @@ Recipe (training/train.py): {training['steps']:,} steps of {training['tokens'] /
 steps, a constant rate, and a linear fall to zero over the last {training['anneal']} steps; multiplications in bfloat16, everything else in
 float32{'; Switch load-balancing loss 0.01 and z-loss 0.001' if 'routing' in found else ''}. On {training['device']}.
 
+![the run's curve](curve.svg)
+
 {curve_table(found['curve'])}
 """
     if "routing" in found:
@@ -168,14 +170,15 @@ Temperature 0.7, not chosen among several:
 
 ## Limits
 
-It writes old-fashioned English, mostly in whole sentences whose words fit their neighbours; what a sentence says does not follow from
-the one before and often means nothing, and some words are no words. It knows no facts, follows no instructions and has no chat format.
-It repeats the attitudes of books of the nineteenth century.
+It writes old-fashioned English: nearly every word is a word and fits its neighbours, clauses are mostly grammatical, but a sentence often
+loses its thread before it ends, and what it says does not follow from the one before. It knows no facts, follows no instructions
+and has no chat format. It repeats the attitudes of books of the nineteenth century. It has learned positions up to
+{training['annealed_length']} only. Its training was cut short: after {training['epochs']:.2f} passes over the books it could still learn much.
 
 ## Licence
 
 Apache-2.0, like gemloupe: weights, vocabulary and card are the gemloupe authors' own, made from random numbers and texts in the public
-domain. SHA256SUMS holds the files' checksums.
+domain. LICENSE is its text, SHA256SUMS holds the files' checksums.
 """
     return text
 
@@ -211,8 +214,11 @@ def main() -> None:
             samples=[sample(model, tokenizer, prompt, seed=i) for i, prompt in enumerate(PROMPTS)])
         measured.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
     found = json.loads(measured.read_text(encoding="utf-8"))
+    curve = [json.loads(line) for line in (RUNS / f"{args.name}.curve.jsonl").read_text().splitlines()]
+    (folder / "curve.svg").write_text(training_curve(curve, found["training"]["anneal"]))
     if "routing" in found:
         (folder / "routing.svg").write_text(routing_map(found["routing"]))
+    shutil.copy(ROOT / "LICENSE", folder)
     (folder / "README.md").write_text(card(args.name, found), encoding="utf-8")
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.iterdir())
             if path.name != "SHA256SUMS"]

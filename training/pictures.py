@@ -1,9 +1,9 @@
-"""Pictures of routing as SVG, written by hand: a map of one model, and the router losses side by side."""
+"""Pictures as SVG, written by hand: a model's curve, the map of its routing, and the router losses side by side."""
 
 import math
 
 CELL = 20
-COLOURS = {"none": "#b2182b", "switch": "#2166ac", "bias": "#1b7837"}
+COLOURS = {"none": "#b2182b", "switch": "#2166ac", "bias": "#1b7837", "training": "#888", "validation": "#b2182b"}
 TITLES = {"none": "no loss", "switch": "Switch loss and z-loss", "bias": "bias and z-loss"}
 
 
@@ -53,12 +53,24 @@ def lines(x: float, y: float, width: float, height: float, title: str, under: st
            f'<path d="M{x} {y}V{y + height}H{x + width}" fill="none" stroke="#444"/>']
     for part in range(5):
         value = bottom + (top - bottom) * part / 4
-        out.append(text(x - 6, round(y + height * (1 - part / 4) + 4), f"{value:.3g}", 'text-anchor="end" fill="#444"'))
+        out.append(text(x - 6, round(y + height * (1 - part / 4) + 4), f"{value:.4g}", 'text-anchor="end" fill="#444"'))
     out += [text(x, y + height + 16, "0", 'fill="#444"'), text(x + width, y + height + 16, f"{last:.0f}", 'text-anchor="end" fill="#444"')]
     for name, points in series.items():
         placed = (f"{x + width * step / last:.1f},{y + height * (top - min(value, top)) / (top - bottom):.1f}" for step, value in points)
         out.append(f'<polyline points="{" ".join(placed)}" fill="none" stroke="{COLOURS[name]}" stroke-width="2"/>')
     return out
+
+
+def training_curve(curve: list[dict], anneal: int) -> str:
+    """A run's curve from its twentieth step: the loss of single batches, and of the same validation text every 200 steps."""
+    series = {"training": [(line["step"], line["loss"]) for line in curve if "loss" in line and line["step"] >= 20],
+              "validation": sorted({line["step"]: line["valid"] for line in curve if "valid" in line}.items())}
+    out = []
+    for i, name in enumerate(series):
+        x = 60 + 110 * i
+        out += [f'<rect x="{x}" y="16" width="24" height="4" fill="{COLOURS[name]}"/>', text(x + 32, 23, name)]
+    under = f"steps; in the last {anneal} the rate falls to zero"
+    return svg(500, 300, out + lines(60, 60, 420, 190, "cross-entropy, nats a token", under, series, 3, 7))
 
 
 def losses_compared(found: dict, layer: int = 3) -> str:

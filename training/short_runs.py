@@ -41,6 +41,17 @@ def routing(folder: Path) -> dict:
     return counts.found()
 
 
+def table(found: dict) -> str:
+    rows = ["| loss | validation, nats a token | least and most load of an expert | dead of 96 | bits about the kind of token |",
+            "| --- | ---: | ---: | ---: | ---: |"]
+    for loss, run in found.items():
+        routing = run["routing"]
+        told = routing["bits_about_kind"]
+        rows.append(f"| {loss} | {run['validation_nats']:.3f} | {routing['least_load']:.2%}, {routing['most_load']:.1%} | {run['dead']} | "
+                    f"{min(told):.2f} to {max(told):.2f} |")
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=100)
@@ -65,11 +76,7 @@ def main() -> None:
     runs.mkdir(exist_ok=True)
     (runs / "router-losses.json").write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
     (runs / "router-losses.svg").write_text(losses_compared(found), encoding="utf-8")
-    print("| | validation, nats a token | least and most load | dead of 96 | bits about the kind |\n| --- | ---: | ---: | ---: | ---: |")
-    for loss, of in found.items():
-        r = of["routing"]
-        print(f"| {loss} | {of['validation_nats']:.3f} | {r['least_load']:.2%}, {r['most_load']:.1%} | {of['dead']} | "
-              f"{min(r['bits_about_kind']):.2f} to {max(r['bits_about_kind']):.2f} |")
+    print(table(found))
 
 
 if __name__ == "__main__":
