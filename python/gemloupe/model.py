@@ -196,7 +196,7 @@ class Model:
         if path is not None:
             if isinstance(path, (int, np.integer)):
                 raise TypeError(f"session: expected the path of a saved session, got {path}; for a new one give context={path}")
-            if (context, chunk, cache) != (0, 256, "f32"):
+            if (context, chunk, cache) != (0, 512, "f32"):
                 raise ValueError("session: a saved session brings its own context, chunk and cache; give its path alone")
             return Session(self, _core.load_session(arguments.path(path, "session"), core.graph, config.vocabulary, config.context))
         tokens, rows = arguments.whole(context, "session: context"), arguments.whole(chunk, "session: chunk")

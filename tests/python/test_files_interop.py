@@ -62,6 +62,7 @@ def test_transformers_reads_a_folder(folder, form, tmp_path):
 
 def test_transformers_reads_a_gguf(tmp_path):
     """Its reader knows one attention scale, one pattern of layers and one local theta: those of the released Gemma 3."""
+    pytest.importorskip("accelerate", reason="Transformers reads GGUF files with it: pip install accelerate")
     layers = [*["sliding_attention"] * 5, "full_attention", "sliding_attention"]
     rope = {"sliding_attention": {"rope_type": "default", "rope_theta": 1e4}, "full_attention": {"rope_type": "default", "rope_theta": 1e6}}
     config = dict(CONFIGS["gemma3"], head_dim=256, query_pre_attn_scalar=256, num_hidden_layers=7, layer_types=layers, rope_parameters=rope)
