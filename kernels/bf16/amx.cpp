@@ -181,27 +181,13 @@ void multiply(const Product& p) {
 }
 
 template <class Block>
-constexpr Expansion of = {expand<Block>, multiply<Block>};
+struct With {
+  static constexpr Expansion expansion = {expand<Block>, multiply<Block>};
+};
 
 }  // namespace
 
-const Steps amx_steps = {kBytes,
-                         pack,
-                         {{{}, {}},
-                          {of<StripBlock<1, false>>, of<StripBlock<1, true>>},
-                          {of<StripBlock<2, false>>, of<StripBlock<2, true>>},
-                          {of<StripBlock<3, false>>, of<StripBlock<3, true>>},
-                          {of<StripBlock<4, false>>, of<StripBlock<4, true>>},
-                          {of<StripBlock<5, false>>, of<StripBlock<5, true>>},
-                          {of<StripBlock<6, false>>, of<StripBlock<6, true>>},
-                          {{}, {}},
-                          {of<StripBlock<8, false>>, of<StripBlock<8, true>>}},
-                         of<RowsBlock<Half>>,
-                         of<RowsBlock<Bf16>>,
-                         of<RowsBlock<Single>>,
-                         true,
-                         begin,
-                         end};
+constinit const Steps amx_steps = steps<With>(kBytes, pack, true, begin, end);
 
 }  // namespace gemloupe::tiles
 

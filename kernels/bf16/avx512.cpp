@@ -106,27 +106,13 @@ void multiply(const Product& p) {
 void nothing() {}
 
 template <class Block>
-constexpr Expansion of = {expand<Block>, multiply};
+struct With {
+  static constexpr Expansion expansion = {expand<Block>, multiply};
+};
 
 }  // namespace
 
-const Steps avx512_steps = {kBytes,
-                            pack,
-                            {{{}, {}},
-                             {of<StripBlock<1, false>>, of<StripBlock<1, true>>},
-                             {of<StripBlock<2, false>>, of<StripBlock<2, true>>},
-                             {of<StripBlock<3, false>>, of<StripBlock<3, true>>},
-                             {of<StripBlock<4, false>>, of<StripBlock<4, true>>},
-                             {of<StripBlock<5, false>>, of<StripBlock<5, true>>},
-                             {of<StripBlock<6, false>>, of<StripBlock<6, true>>},
-                             {{}, {}},
-                             {of<StripBlock<8, false>>, of<StripBlock<8, true>>}},
-                            of<RowsBlock<Half>>,
-                            of<RowsBlock<Bf16>>,
-                            of<RowsBlock<Single>>,
-                            false,
-                            nothing,
-                            nothing};
+constinit const Steps avx512_steps = steps<With>(kBytes, pack, false, nothing, nothing);
 
 }  // namespace gemloupe::tiles
 

@@ -247,5 +247,27 @@ void expand(const Source& source, int64_t block, uint16_t* lines) {
   for (int i = 0; i < Block::kParts; ++i) b.part(i);
 }
 
+// A variant's steps. With<Block>::expansion is that of its kind of weight.
+template <template <class> class With>
+constexpr Steps steps(int64_t x_tile, decltype(Steps::pack) pack, bool stores_rows, void (*begin)(), void (*end)()) {
+  return {x_tile,
+          pack,
+          {{},
+           {With<StripBlock<1, false>>::expansion, With<StripBlock<1, true>>::expansion},
+           {With<StripBlock<2, false>>::expansion, With<StripBlock<2, true>>::expansion},
+           {With<StripBlock<3, false>>::expansion, With<StripBlock<3, true>>::expansion},
+           {With<StripBlock<4, false>>::expansion, With<StripBlock<4, true>>::expansion},
+           {With<StripBlock<5, false>>::expansion, With<StripBlock<5, true>>::expansion},
+           {With<StripBlock<6, false>>::expansion, With<StripBlock<6, true>>::expansion},
+           {},
+           {With<StripBlock<8, false>>::expansion, With<StripBlock<8, true>>::expansion}},
+          With<RowsBlock<Half>>::expansion,
+          With<RowsBlock<Bf16>>::expansion,
+          With<RowsBlock<Single>>::expansion,
+          stores_rows,
+          begin,
+          end};
+}
+
 }  // namespace
 }  // namespace gemloupe::tiles

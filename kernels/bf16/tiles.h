@@ -5,8 +5,8 @@
 // 16 rows to a tile. One expanded panel, two strips wide, meets all activation rows while it is in the first cache; sums that are
 // not complete wait as tiles of 16 x 16 floats.
 //
-// The tile unit works beside the vector units. So the next panel is expanded, and finished sums are copied to y, a little with
-// every step of a product.
+// The tile unit works beside the vector units. So the next panel is expanded a little with every step of a product. Finished sums
+// go from the tiles to y, or, where its rows are scattered or a variant has no tiles, are copied there in the same way.
 #pragma once
 
 #include <cstddef>
