@@ -12,7 +12,7 @@ namespace {
 
 void round_row(const float* from, int64_t cols, std::vector<uint16_t>& to) {
   to.assign((cols + kTileBlock - 1) / kTileBlock * kTileBlock, 0);
-  std::transform(from, from + cols, to.begin(), tile_bf16);
+  std::transform(from, from + cols, to.begin(), [](float v) { return tile_bf16(v); });
 }
 
 // Row r of a strip as the float32 numbers that its format defines.
@@ -36,7 +36,8 @@ void weight_row(const TileWeight& w, int64_t part, int64_t r, float* out) {
   if (w.strips)
     strip_row(*w.strips, w.strips->strip(part, r / kStripRows), static_cast<int>(r % kStripRows), out);
   else if (w.half)
-    std::transform(w.half + row * w.stride, w.half + row * w.stride + w.cols, out, w.is_bf16 ? bf16_to_float : f16_to_float);
+    std::transform(w.half + row * w.stride, w.half + row * w.stride + w.cols, out,
+                   [&](uint16_t h) { return w.is_bf16 ? bf16_to_float(h) : f16_to_float(h); });
   else
     w.unpack(w.context, row, 1, out);
 }
