@@ -12,11 +12,13 @@
 
 namespace gemloupe::strips {
 
+inline constexpr uint64_t kEachByte = 0x0101010101010101;  // once in every byte
+
 // Eight fields of `bits` bits, the first one lowest, to eight bytes; and back.
 [[gnu::always_inline]] inline uint64_t spread(uint64_t fields, int bits) {
   if (bits == 1) {  // a byte to every byte, its own bit of it, and that moved down
-    const uint64_t own = fields * 0x0101010101010101 & 0x8040201008040201;
-    return (own + 0x7f7f7f7f7f7f7f7f) >> 7 & 0x0101010101010101;
+    const uint64_t own = fields * kEachByte & 0x8040201008040201;
+    return (own + 0x7f7f7f7f7f7f7f7f) >> 7 & kEachByte;
   }
   uint64_t bytes = 0;
   for (int i = 0; i < 8; ++i) bytes |= (fields >> bits * i & ((1u << bits) - 1)) << 8 * i;
@@ -54,7 +56,7 @@ struct Take {
 
   // `bits` bits from bit `shift` on of each of n bytes; an index gets them at bit `up`, and the lowest come first.
   [[gnu::always_inline]] void lanes(int n, int at, int shift, int bits, int to, int up = 0) {
-    const uint64_t mask = 0x0101010101010101 * ((1u << bits) - 1);
+    const uint64_t mask = kEachByte * ((1u << bits) - 1);
     for (int i = 0; i < n; i += 8) {
       uint64_t v = (codes::u64_at(block + at + i) >> shift & mask) << up;
       if (up) v |= codes::u64_at(index + to + i);
@@ -109,7 +111,7 @@ struct Put {
   void min(int group, int at) { number<bytes>(at, f.min[first + group]); }
 
   [[gnu::always_inline]] void lanes(int n, int at, int shift, int bits, int to, int up = 0) {
-    const uint64_t mask = 0x0101010101010101 * ((1u << bits) - 1);
+    const uint64_t mask = kEachByte * ((1u << bits) - 1);
     for (int i = 0; i < n; i += 8) {
       const uint64_t v = (codes::u64_at(index + to + i) >> up & mask) << shift | codes::u64_at(block + at + i);
       std::memcpy(block + at + i, &v, 8);
@@ -117,7 +119,7 @@ struct Put {
   }
   [[gnu::always_inline]] void run(int n, int64_t at, int bits, int to, int up = 0) {
     for (int i = 0; i < n; i += 8, at += bits) {
-      const uint64_t v = collect(codes::u64_at(index + to + i) >> up & 0x0101010101010101 * ((1u << bits) - 1), bits);
+      const uint64_t v = collect(codes::u64_at(index + to + i) >> up & kEachByte * ((1u << bits) - 1), bits);
       std::memcpy(block + at, &v, static_cast<size_t>(bits));
     }
   }
