@@ -18,6 +18,13 @@ void set_threads(int n);   // at least 1
 namespace detail {
 void run_team(int64_t items, int64_t grain, int64_t each, void (*body)(void*, int64_t, int64_t), void* context);
 void open_team(void (*body)(void*), void* context);
+
+template <class Body>
+void run_team(int64_t items, int64_t grain, int64_t each, Body& body) {
+  run_team(
+      items, grain, each, [](void* context, int64_t first, int64_t last) { (*static_cast<Body*>(context))(first, last); },
+      const_cast<void*>(static_cast<const void*>(&body)));
+}
 }  // namespace detail
 
 // Calls body(first, last) for at most threads() disjoint ranges that cover [0, items), each of at least `grain` items (but the
@@ -25,20 +32,14 @@ void open_team(void (*body)(void*), void* context);
 // Inside a body, share runs on the calling thread. What a body throws comes out when all ranges have been tried.
 template <class Body>
 void share(int64_t items, int64_t grain, Body&& body) {
-  detail::run_team(
-      items, grain, 1,
-      [](void* context, int64_t first, int64_t last) { (*static_cast<std::remove_reference_t<Body>*>(context))(first, last); },
-      const_cast<void*>(static_cast<const void*>(&body)));
+  detail::run_team(items, grain, 1, body);
 }
 
 // The same in up to eight times as many ranges, for a body that has nothing to set up: threads of unequal speed, or items of
 // unequal weight, then end together.
 template <class Body>
 void deal(int64_t items, int64_t grain, Body&& body) {
-  detail::run_team(
-      items, grain, 8,
-      [](void* context, int64_t first, int64_t last) { (*static_cast<std::remove_reference_t<Body>*>(context))(first, last); },
-      const_cast<void*>(static_cast<const void*>(&body)));
+  detail::run_team(items, grain, 8, body);
 }
 
 // Runs body() on the calling thread, with the team at hand for every share in it. The body may throw. A team in a team is the
