@@ -1,7 +1,7 @@
 // attention/ARITHMETIC.VARIANT/MODEL.LAYER/ROWS/KEYS: the last ROWS of KEYS positions, float16 cache.
 //
 // Rates count what a row sees: two multiply-adds a query head, key and column; the bytes of the keys and values of all rows
-// read once.
+// read once. The roof is that of float32 multiply-adds, or of the arithmetic bf16.
 #include "benchmarks/rows.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention/bf16.h"
@@ -21,7 +21,8 @@ constexpr Layer kLayers[] = {{"270M.sliding", 4, 1, 256, 512},
                              {"12B.sliding", 16, 8, 256, 1024},
                              {"26B.full", 16, 2, 512, 0}};
 
-void rows_and_keys(benchmark::State& state, const Variant<Attention>& variant, Attention* reference, const Layer& layer) {
+void rows_and_keys(benchmark::State& state, const Variant<Attention>& variant, Attention* reference, const Layer& layer,
+                   double (*roof)(Isa)) {
   const int64_t rows = state.range(0), keys = state.range(1), width = int64_t{layer.kv_heads} * layer.head_dim;
   Rows q(rows, int64_t{layer.heads} * layer.head_dim, 1, 2.0f / std::sqrt(static_cast<float>(layer.head_dim)));
   Rows some(1024, width, 2), y(rows, q.cols, 3), expected(rows, q.cols, 4);
@@ -47,14 +48,14 @@ void rows_and_keys(benchmark::State& state, const Variant<Attention>& variant, A
   }
   const double read = layer.window ? std::min<double>(static_cast<double>(keys), static_cast<double>(layer.window + rows))
                                    : static_cast<double>(keys);
-  time(state, variant.needs, 4.0 * read * width, 4.0 * seen * layer.heads * layer.head_dim,
-       [&] { run(variant.run, 0, rows, y); });
+  const double operations = 4.0 * seen * layer.heads * layer.head_dim;
+  time(state, {4.0 * read * width, operations, operations, roof(variant.needs)}, [&] { run(variant.run, 0, rows, y); });
 }
 
 }  // namespace
 
 void register_all() {
-  const auto add = [](const char* arithmetic, const Kernel<Attention>& kernel, bool decodes) {
+  const auto add = [](const char* arithmetic, const Kernel<Attention>& kernel, double (*roof)(Isa), bool decodes) {
     Attention* const reference = kernel.runnable().front().run;
     for (const auto& variant : kernel.runnable())
       for (const Layer& layer : kLayers) {
@@ -62,7 +63,7 @@ void register_all() {
         if (extent != Extent::all && std::strcmp(layer.name, "E2B.full") && variant.run != kernel.runnable().back().run) continue;
         if (extent == Extent::quick && std::strcmp(layer.name, "E2B.full")) continue;
         const std::string name = std::string("attention/") + arithmetic + "." + variant.name + "/" + layer.name;
-        auto* b = benchmark::RegisterBenchmark(name.c_str(), rows_and_keys, variant, reference, layer);
+        auto* b = benchmark::RegisterBenchmark(name.c_str(), rows_and_keys, variant, reference, layer, roof);
         b->UseRealTime()->MinTime(0.05);
         if (decodes) b->Args({1, 512})->Args({1, 8192})->Args({8, 8192});
         if (decodes && !layer.window) b->Args({1, 2048})->Args({1, 32768});
@@ -70,8 +71,8 @@ void register_all() {
         if (variant.run == kernel.runnable().back().run) b->Args({512, 8192});
       }
   };
-  add("exact", attention, true);
-  add("bf16", attention_bf16, false);
+  add("exact", attention, roof::fma, true);
+  add("bf16", attention_bf16, roof::bf16, false);
 }
 
 }  // namespace gemloupe

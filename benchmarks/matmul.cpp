@@ -41,19 +41,19 @@ void floats(benchmark::State& state, const Kernel<Fn>& kernel, const Variant<Fn>
   const int64_t tokens = state.range(0), rows = shape.rows, cols = shape.cols;
   const int64_t copies = std::max<int64_t>(1, kCold / (rows * cols * static_cast<int64_t>(sizeof(T))));
   const std::vector<float> x = random_rows(tokens * cols), some = random_rows(rows * cols);
-  std::vector<T> w(copies * rows * cols);
-  for (size_t i = 0; i < w.size(); ++i) w[i] = narrow(some[i % some.size()]);
+  const auto w = large<T>(copies * rows * cols);
+  for (int64_t i = 0; i < copies * rows * cols; ++i) w.get()[i] = narrow(some[i % (rows * cols)]);
   const Matrix<const float> xs(x.data(), tokens, cols);
   std::vector<float> y(tokens * rows), expected(tokens * kChecked);
   const Matrix<float> ys(y.data(), tokens, rows);
   const int64_t checked = std::min(rows, kChecked), few = std::min<int64_t>(tokens, 9);
-  variant.run(xs, {w.data(), rows, cols}, ys);
-  kernel.runnable().front().run({x.data(), few, cols}, {w.data(), checked, cols}, {expected.data(), few, checked});
+  variant.run(xs, {w.get(), rows, cols}, ys);
+  kernel.runnable().front().run({x.data(), few, cols}, {w.get(), checked, cols}, {expected.data(), few, checked});
   if (!same_bits({expected.data(), few, checked}, {y.data(), few, checked, rows}, checked))
     return state.SkipWithError("disagrees with the reference");
   const double operations = 2.0 * tokens * rows * cols;
   time_cold(state, {static_cast<double>(rows * cols * sizeof(T)), operations, operations, roof::fma(variant.needs)},
-            [&](int64_t i) { variant.run(xs, {w.data() + i % copies * rows * cols, rows, cols}, ys); });
+            [&](int64_t i) { variant.run(xs, {w.get() + i % copies * rows * cols, rows, cols}, ys); });
 }
 
 #if defined(GEMLOUPE_HAVE_EIGEN)
@@ -61,13 +61,13 @@ void eigen(benchmark::State& state, const shapes::Shape& shape) {
   using Rows = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   const int64_t tokens = state.range(0), size = shape.rows * shape.cols, copies = std::max<int64_t>(1, kCold / (4 * size));
   const std::vector<float> x = random_rows(tokens * shape.cols), some = random_rows(size);
-  std::vector<float> w(copies * size);
-  for (size_t i = 0; i < w.size(); ++i) w[i] = some[i % size];
+  const auto w = large<float>(copies * size);
+  for (int64_t i = 0; i < copies * size; ++i) w.get()[i] = some[i % size];
   Rows y(tokens, shape.rows);
   const Eigen::Map<const Rows> xs(x.data(), tokens, shape.cols);
   const double operations = 2.0 * tokens * size;
   time_cold(state, {4.0 * size, operations, operations, roof::fma(detected_isa())}, [&](int64_t i) {
-    y.noalias() = xs * Eigen::Map<const Rows>(w.data() + i % copies * size, shape.rows, shape.cols).transpose();
+    y.noalias() = xs * Eigen::Map<const Rows>(w.get() + i % copies * size, shape.rows, shape.cols).transpose();
     benchmark::DoNotOptimize(y.data());
   });
 }
@@ -90,17 +90,19 @@ void onednn(benchmark::State& state, const shapes::Shape& shape, dnnl::memory::d
   const dnnl::matmul::primitive_desc how(dnnl::matmul::desc(x_desc, w_desc, y_desc), engine);
 #endif
   const dnnl::matmul product(how);
-  const auto convert = [&](dnnl::memory::desc from, const float* values, dnnl::memory::desc to) {
-    dnnl::memory source(from, engine, const_cast<float*>(values)), target(to, engine);
+  const auto convert = [&](dnnl::memory::desc from, const float* values, dnnl::memory::desc to, void* place) {
+    dnnl::memory source(from, engine, const_cast<float*>(values)), target(to, engine, place);
     dnnl::reorder(source, target).execute(stream, source, target);
     stream.wait();
     return target;
   };
   const dnnl::memory::desc plain_x({tokens, shape.cols}, dnnl::memory::data_type::f32, tag::ab),
       plain_w({shape.cols, shape.rows}, dnnl::memory::data_type::f32, tag::ba);
-  const dnnl::memory xs = convert(plain_x, x.data(), x_desc), ys(y_desc, engine);
+  const int64_t each = (static_cast<int64_t>(how.weights_desc().get_size()) + 4095) / 4096 * 4096;
+  const auto places = large<uint8_t>(copies * each);
+  const dnnl::memory xs = convert(plain_x, x.data(), x_desc, DNNL_MEMORY_ALLOCATE), ys(y_desc, engine);
   std::vector<dnnl::memory> w;
-  for (int64_t i = 0; i < copies; ++i) w.push_back(convert(plain_w, some.data(), how.weights_desc()));
+  for (int64_t i = 0; i < copies; ++i) w.push_back(convert(plain_w, some.data(), how.weights_desc(), places.get() + i * each));
   const double operations = 2.0 * tokens * size;
   const double roof = element == 4 ? roof::fma(detected_isa()) : roof::bf16(detected_isa());
   time_cold(state, {static_cast<double>(element * size), operations, operations, roof}, [&](int64_t i) {

@@ -65,7 +65,7 @@ def case_of(entry):
     name += [""] * (3 - len(name))
     seconds = entry["best_us"] * 1e-6 if "best_us" in entry else entry.get("real_time", 0.0) * UNITS[entry.get("time_unit", "ns")]
     return Case(name[0], name[1], "/".join(name[2:]), seconds, entry.get("bytes/s", entry.get("bytes_per_second", 0.0)),
-                entry.get("op/s", 0.0), entry.get("of_dram", 0.0), entry.get("of_pipe", entry.get("of_fma", 0.0)),
+                entry.get("op/s", 0.0), entry.get("of_dram", 0.0), entry.get("of_pipe", 0.0),
                 entry.get("error_message", "") if entry.get("error_occurred") else "")
 
 

@@ -16,7 +16,7 @@ void route_rows(benchmark::State& state, const Variant<TopK>& variant) {
   run(reference::top_k, expected_experts, expected);
   run(variant.run, experts, weights);
   if (!weights.same_bits(expected) || experts != expected_experts) return state.SkipWithError("disagrees with the reference");
-  time(state, variant.needs, 4.0 * rows * (128 + 16), 0, [&] { run(variant.run, experts, weights); });
+  time(state, {4.0 * rows * (128 + 16)}, [&] { run(variant.run, experts, weights); });
 }
 
 }  // namespace
@@ -26,7 +26,7 @@ void register_all() {
     benchmark::RegisterBenchmark((std::string("route/") + variant.name).c_str(), route_rows, variant)
         ->Arg(1)
         ->Arg(512)
-        ->UseRealTime();
+        ->UseRealTime()->MinTime(0.05);
 }
 
 }  // namespace gemloupe

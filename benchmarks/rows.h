@@ -28,17 +28,9 @@ struct Rows {
 };
 
 // Times work() and states the rates of its fastest call: other programs only ever add time.
-//   bytes/s   read and written      op/s   a multiply-add being two, and its share of the measured fma roof
 template <class Work>
-void time(benchmark::State& state, Isa needs, double bytes, double operations, Work&& work) {
-  const double best = best_seconds(state, [&](int64_t) { work(); });
-  state.counters["best_us"] = best * 1e6;
-  state.counters["bytes/s"] = bytes / best;
-  if (bytes > double{1 << 28}) state.counters["of_dram"] = bytes / best / roof::dram();
-  if (operations > 0) {
-    state.counters["op/s"] = operations / best;
-    if (const double roof = roof::fma(needs); roof > 0) state.counters["of_fma"] = operations / best / roof;
-  }
+void time(benchmark::State& state, const Cost& cost, Work&& work) {
+  state_rates(state, cost, best_seconds(state, [&](int64_t) { work(); }), cost.bytes > double{1 << 28});
 }
 
 // An elementwise kernel: call(run, x, z, y); `streams` is how many of x, z, y it touches.
@@ -53,7 +45,7 @@ void register_rows(const std::string& room, const Kernel<Fn>& kernel, int stream
           call(kernel.runnable().front().run, x.view(), z.view(), expected.view());
           call(variant.run, x.view(), z.view(), y.view());
           if (!y.same_bits(expected)) return state.SkipWithError("disagrees with the reference");
-          time(state, variant.needs, 4.0 * streams * rows * cols, 0, [&] { call(variant.run, x.view(), z.view(), y.view()); });
+          time(state, {4.0 * streams * rows * cols}, [&] { call(variant.run, x.view(), z.view(), y.view()); });
         })->UseRealTime()->MinTime(0.05);
       }
 }

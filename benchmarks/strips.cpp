@@ -29,13 +29,13 @@ void pack(benchmark::State& state, const PackedType& type, const shapes::Shape& 
   const auto w = random_weight(type, shape, Form::strips);
   Strips one = w->strips;
   one.parts = 1;
-  std::vector<Line> to(one.bytes() / 64);
+  const auto to = large<uint8_t>(one.bytes());
   std::vector<uint8_t> again(w->bytes.size());
-  pack_strips(w->rows, one, to.data()->bytes);
-  one.data = to.data()->bytes;
+  pack_strips(w->rows, one, to.get());
+  one.data = to.get();
   unpack_strips(one, w->rows, 0, shape.rows, again.data());
   if (again != w->bytes) return state.SkipWithError("unpacked strips are not the rows");
-  time_cold(state, {static_cast<double>(w->bytes.size()), 0, 0, 0}, [&](int64_t) { pack_strips(w->rows, one, to.data()->bytes); });
+  time_cold(state, {static_cast<double>(w->bytes.size()), 0, 0, 0}, [&](int64_t) { pack_strips(w->rows, one, to.get()); });
 }
 
 }  // namespace

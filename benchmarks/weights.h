@@ -1,10 +1,8 @@
 // Packed weights of the models' shapes for the matmul rooms, in rows as files have them and in strips, and the loop they share.
 //
-// Each weight is there so often that a pass over all copies leaves nothing of the first one in any cache. Rates are those
-// of the fastest call, since other programs only ever add time; Google Benchmark's own columns are means.
-//   bytes/s, of_dram     packed weight bytes read, and their share of the measured memory roof
-//   op/s                 useful operations, a multiply-add being two
-//   of_pipe              share of the measured roof of the multipliers; `exact` needs two int8 products a weight on avx512 and amx
+// Each weight is there so often that a pass over all copies leaves nothing of the first one in any cache; its bytes are the packed
+// ones. Rates (benchmarks/roof.h) are those of the fastest call, since other programs only ever add time; Google Benchmark's own
+// columns are means.
 #pragma once
 
 #include <chrono>
@@ -21,12 +19,13 @@
 #include "benchmarks/shapes.h"
 #include "kernels/codes/codes.h"
 #include "kernels/common/half.h"
+#include "kernels/common/large_pages.h"
 #include "kernels/matmul/exact.h"
 #include "kernels/strips/strips.h"
 
 namespace gemloupe {
 
-inline constexpr int64_t kCold = int64_t{384} << 20;  // bytes of weights that are cycled through
+inline constexpr int64_t kCold = int64_t{1} << 30;    // bytes of weights that are cycled through, as many as for the roof
 inline constexpr int64_t kChecked = 19;               // rows of a weight that are compared with the slow reference, at either end
 
 inline std::vector<float> random_rows(int64_t n, uint32_t seed = 7) {
@@ -57,16 +56,19 @@ inline std::vector<uint8_t> random_blocks(const PackedType& type, int64_t bytes)
   return blocks;
 }
 
-struct Line {
-  alignas(64) uint8_t bytes[64];
-};
+// `n` of T in large pages, as the weights of a model lie that has been rearranged while it was loaded.
+template <class T>
+std::shared_ptr<T> large(int64_t n) {
+  const std::shared_ptr<uint8_t> memory = map_zeros(static_cast<size_t>(n) * sizeof(T));
+  return {memory, reinterpret_cast<T*>(memory.get())};
+}
 
 // One random weight (for experts, a stack of them) and its cold copies.
 struct RandomWeight {
   std::vector<uint8_t> bytes;
   PackedRows rows;  // of the first copy
   int64_t copies = 1;
-  std::vector<Line> lines;
+  std::shared_ptr<uint8_t> lines;
   Strips strips;  // of all copies, one a part; of a stack, one an expert. No data where the type has no strips
 
   PackedRows copy(int64_t i) const {
@@ -102,10 +104,10 @@ inline std::shared_ptr<const RandomWeight> random_weight(const PackedType& type,
   if (form == Form::strips && strip_layout(w->rows, layout)) {
     Strips one{layout, parts, shape.rows, shape.cols, nullptr};
     const int64_t bytes = one.bytes();
-    w->lines.resize(w->copies * bytes / 64);
-    pack_strips(w->rows, one, w->lines.data()->bytes);
-    for (int64_t i = 1; i < w->copies; ++i) std::memcpy(w->lines[i * bytes / 64].bytes, w->lines.data(), bytes);
-    w->strips = {layout, parts * w->copies, shape.rows, shape.cols, w->lines.data()->bytes};
+    w->lines = large<uint8_t>(w->copies * bytes);
+    pack_strips(w->rows, one, w->lines.get());
+    for (int64_t i = 1; i < w->copies; ++i) std::memcpy(w->lines.get() + i * bytes, w->lines.get(), bytes);
+    w->strips = {layout, parts * w->copies, shape.rows, shape.cols, w->lines.get()};
   }
   last_name = name;
   return last = w;
@@ -124,11 +126,6 @@ class OnlyIsa {
   ~OnlyIsa() { limit_isa(detected_isa()); }
 };
 
-// What one call costs: packed bytes that it reads, useful operations, and those that the multipliers do, with their roof.
-struct Cost {
-  double bytes, operations, pipe_operations, pipe_roof;
-};
-
 inline Cost exact_cost(Isa needs, double bytes, double operations) {
   return {bytes, operations, needs >= Isa::avx512 ? 2 * operations : operations, roof::integer(needs)};
 }
@@ -136,12 +133,7 @@ inline Cost exact_cost(Isa needs, double bytes, double operations) {
 // Calls work(0), work(1), ... with the team at hand, as in a step of a model, and states the rates of the fastest call.
 template <class Work>
 void time_cold(benchmark::State& state, const Cost& cost, Work&& work) {
-  const double best = best_seconds(state, work);
-  state.counters["bytes/s"] = cost.bytes / best;
-  state.counters["of_dram"] = cost.bytes / best / roof::dram();
-  state.counters["op/s"] = cost.operations / best;
-  if (cost.pipe_roof > 0) state.counters["of_pipe"] = cost.pipe_operations / best / cost.pipe_roof;
-  state.counters["best_us"] = best * 1e6;
+  state_rates(state, cost, best_seconds(state, work), true);
 }
 
 // Whether a variant is measured: the best one, and on one shape all of them.

@@ -8,8 +8,8 @@
 #include <new>
 
 #include "csrc/core/error.h"
-#include "csrc/core/memory.h"
 #include "kernels/common/half.h"
+#include "kernels/common/large_pages.h"
 
 namespace gemloupe {
 namespace {

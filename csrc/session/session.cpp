@@ -1,13 +1,12 @@
 #include "csrc/session/session.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <numeric>
 
 #include "csrc/core/error.h"
-#include "csrc/core/memory.h"
+#include "kernels/common/large_pages.h"
 
 namespace gemloupe {
 namespace {
@@ -17,16 +16,6 @@ int64_t ring_bytes(const StateType& type) { return type.capacity * type.width * 
 // Untouched pages of a mapping cost nothing, so a long context is paid for only where it is used. Every ring begins at a page.
 constexpr int64_t kPage = 4096;
 int64_t room(const StateType& type) { return (ring_bytes(type) + kPage - 1) / kPage * kPage; }
-
-std::shared_ptr<uint8_t> mapped(int64_t bytes) {
-  const size_t size = static_cast<size_t>(bytes) + kLargePage;
-  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  demand(memory != MAP_FAILED, "session: there is no room for a cache of ", bytes, " bytes; make the session with a smaller context");
-  if (bytes >= static_cast<int64_t>(kLargePage)) ask_for_large_pages(memory, size);
-  const size_t past = reinterpret_cast<uintptr_t>(memory) % kLargePage;
-  const std::shared_ptr<void> all(memory, [size](void* m) { munmap(m, size); });
-  return {all, static_cast<uint8_t*>(memory) + (past ? kLargePage - past : 0)};
-}
 
 // How many slots of a ring hold something after `written` positions.
 int64_t used_slots(const StateType& type, int64_t written) { return std::min(type.capacity, written); }
@@ -55,7 +44,12 @@ void Session::allocate() {
     }
     states_.push_back(std::move(rings));
   }
-  std::shared_ptr<uint8_t> next = mapped(bytes);
+  std::shared_ptr<uint8_t> next;
+  try {
+    next = map_zeros(static_cast<size_t>(bytes));
+  } catch (const std::bad_alloc&) {
+    throw Error(text("session: there is no room for a cache of ", bytes, " bytes; make the session with a smaller context"));
+  }
   for (auto& node : states_)
     for (State& ring : node) {
       ring.memory = next;

@@ -86,9 +86,9 @@ int64_t Multiplication::group_pairs(int64_t rows) const {
   if (rows <= kFewRows && tiles * x_stride() <= kPackedBytes) return 1;
   return std::clamp<int64_t>(kSumBytes / (2 * tiles * kSums * 4), 1, up(strips_, 2));
 }
-// Two groups: the sums of one are being put to y.
+// Of two groups, where the sums of one are still being put to y while the next is worked on.
 int64_t Multiplication::sum_bytes(int64_t rows) const {
-  return 2 * group_pairs(rows) * 2 * up(rows, kTile) * kSums * static_cast<int64_t>(sizeof(float));
+  return (direct_ ? 1 : 2) * group_pairs(rows) * 2 * up(rows, kTile) * kSums * static_cast<int64_t>(sizeof(float));
 }
 
 void Multiplication::plan(int64_t threads) {

@@ -3,29 +3,25 @@
 #include <cstddef>
 #include <new>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+#include "kernels/common/large_pages.h"
 
 namespace gemloupe {
 namespace {
 
-constexpr int64_t kLine = 64, kHugePage = 2 << 20;
+constexpr std::size_t kLine = 64;
 constexpr int64_t kKept = int64_t{1} << 24;  // 64 MB: what a long context once needed is not held for ever
 
 struct Buffer {
   float* data = nullptr;
   int64_t floats = 0;
 
-  // Large ones ask for huge pages: tiles walk through them with long strides, and in a virtual machine a missing translation
+  // Large ones ask for large pages: tiles walk through them with long strides, and in a virtual machine a missing translation
   // costs more than the memory itself.
   void take(int64_t count) {
     const auto bytes = static_cast<std::size_t>(count) * sizeof(float);
     data = static_cast<float*>(::operator new(bytes, alignment(count)));
     floats = count;
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (alignment(count) == std::align_val_t{kHugePage}) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
-#endif
+    ask_for_large_pages(data, bytes);
   }
   void release() {
     ::operator delete(data, alignment(floats));
@@ -33,7 +29,7 @@ struct Buffer {
     floats = 0;
   }
   static std::align_val_t alignment(int64_t count) {
-    return std::align_val_t{static_cast<std::size_t>(count * static_cast<int64_t>(sizeof(float)) < kHugePage ? kLine : kHugePage)};
+    return std::align_val_t{static_cast<std::size_t>(count) * sizeof(float) < kLargePage ? kLine : kLargePage};
   }
   ~Buffer() { release(); }
 };

@@ -4,22 +4,31 @@
 
 #include "kernels/roof/roof.h"
 
+namespace gemloupe::roof {
+namespace {
+
+struct Line {
+  __m256i low = _mm256_setzero_si256(), high = low;
+  [[gnu::always_inline]] void add(const uint8_t* from) {
+    low = _mm256_xor_si256(low, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+    high = _mm256_xor_si256(high, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 32)));
+  }
+  uint64_t folded() const {
+    alignas(32) uint64_t words[4];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(words), _mm256_xor_si256(low, high));
+    return words[0] ^ words[1] ^ words[2] ^ words[3];
+  }
+};
+
+}  // namespace
+}  // namespace gemloupe::roof
+
+#include "kernels/roof/read.h"  // after its Line
+
 namespace gemloupe::roof::avx2 {
 
-uint64_t read_bytes(const uint8_t* from, int64_t bytes) {
-  const int64_t quarter = bytes / 4 / 64 * 64;
-  __m256i sum = _mm256_setzero_si256(), other = sum;
-  for (int64_t i = 0; i < quarter; i += 64)
-    for (int s = 0; s < 4; ++s) {
-      const uint8_t* at = from + s * quarter + i;
-      _mm_prefetch(reinterpret_cast<const char*>(at + 2048), _MM_HINT_T0);
-      sum = _mm256_xor_si256(sum, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
-      other = _mm256_xor_si256(other, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + 32)));
-    }
-  alignas(32) uint64_t words[4];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(words), _mm256_xor_si256(sum, other));
-  return words[0] ^ words[1] ^ words[2] ^ words[3] ^ reference::read_bytes(from + 4 * quarter, bytes - 4 * quarter);
-}
+uint64_t read_plain(const uint8_t* from, int64_t bytes) { return read<4, 0, 0>(from, bytes); }
+uint64_t read_ahead(const uint8_t* from, int64_t bytes) { return read<2, 2048, 1024>(from, bytes); }
 
 // Independent chains that hide every latency, in assembler so that they stay in registers as they are written.
 double fma_spin(int64_t rounds, uint64_t seed) {

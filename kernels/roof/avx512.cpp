@@ -4,25 +4,28 @@
 
 #include "kernels/roof/roof.h"
 
+namespace gemloupe::roof {
+namespace {
+
+struct Line {
+  __m512i sum = _mm512_setzero_si512();
+  [[gnu::always_inline]] void add(const uint8_t* from) { sum = _mm512_xor_si512(sum, _mm512_loadu_si512(from)); }
+  uint64_t folded() const {
+    alignas(64) uint64_t words[8];
+    _mm512_store_si512(words, sum);
+    return words[0] ^ words[1] ^ words[2] ^ words[3] ^ words[4] ^ words[5] ^ words[6] ^ words[7];
+  }
+};
+
+}  // namespace
+}  // namespace gemloupe::roof
+
+#include "kernels/roof/read.h"  // after its Line
+
 namespace gemloupe::roof::avx512 {
 
-uint64_t read_bytes(const uint8_t* from, int64_t bytes) {
-  const int64_t quarter = bytes / 4 / 128 * 128;
-  __m512i sum = _mm512_setzero_si512(), other = sum;
-  for (int64_t i = 0; i < quarter; i += 128)
-    for (int s = 0; s < 4; ++s) {
-      const uint8_t* at = from + s * quarter + i;
-      _mm_prefetch(reinterpret_cast<const char*>(at + 2048), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(at + 2112), _MM_HINT_T0);
-      sum = _mm512_xor_si512(sum, _mm512_loadu_si512(at));
-      other = _mm512_xor_si512(other, _mm512_loadu_si512(at + 64));
-    }
-  alignas(64) uint64_t words[8];
-  _mm512_store_si512(words, _mm512_xor_si512(sum, other));
-  uint64_t all = reference::read_bytes(from + 4 * quarter, bytes - 4 * quarter);
-  for (const uint64_t word : words) all ^= word;
-  return all;
-}
+uint64_t read_plain(const uint8_t* from, int64_t bytes) { return read<4, 0, 0>(from, bytes); }
+uint64_t read_ahead(const uint8_t* from, int64_t bytes) { return read<2, 2048, 1024>(from, bytes); }
 
 // Independent chains that hide every latency, in assembler so that they stay in registers as they are written.
 double fma_spin(int64_t rounds, uint64_t seed) {

@@ -5,15 +5,24 @@
 #include <chrono>
 #include <memory>
 
+#include "kernels/common/large_pages.h"
 #include "kernels/common/team.h"
 
 namespace gemloupe::roof {
 
-const Kernel<ReadBytes> read_bytes{
+const Kernel<ReadBytes> read_plain{
     {"reference", Isa::reference, reference::read_bytes},
 #if defined(__x86_64__)
-    {"avx2", Isa::avx2, avx2::read_bytes},
-    {"avx512", Isa::avx512, avx512::read_bytes},
+    {"avx2", Isa::avx2, avx2::read_plain},
+    {"avx512", Isa::avx512, avx512::read_plain},
+#endif
+};
+
+const Kernel<ReadBytes> read_ahead{
+    {"reference", Isa::reference, reference::read_bytes},
+#if defined(__x86_64__)
+    {"avx2", Isa::avx2, avx2::read_ahead},
+    {"avx512", Isa::avx512, avx512::read_ahead},
 #endif
 };
 
@@ -80,17 +89,19 @@ uint64_t scrambled(uint64_t x) {
 }  // namespace
 
 double measure_read(double seconds, int64_t bytes) {
-  const int64_t words = bytes / 8, part = bytes / threads() / 64 * 64;
-  const std::unique_ptr<uint64_t[]> buffer(new uint64_t[static_cast<size_t>(words)]);
-  share(words, 1 << 16, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) buffer[i] = scrambled(static_cast<uint64_t>(i) + 0x9e3779b97f4a7c15u);
+  const int64_t part = bytes / threads() / 64 * 64;
+  const std::shared_ptr<uint8_t> buffer = map_zeros(static_cast<size_t>(bytes));
+  auto* const words = reinterpret_cast<uint64_t*>(buffer.get());
+  share(bytes / 8, 1 << 16, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) words[i] = scrambled(static_cast<uint64_t>(i) + 0x9e3779b97f4a7c15u);
   });
   // A slice at a time, round and round: short runs find the moments in which nobody else uses the memory.
   constexpr int64_t kSlices = 256;
   const int64_t slice = std::max<int64_t>(part / kSlices, 1);
-  const auto* from = reinterpret_cast<const uint8_t*>(buffer.get());
-  return fastest(static_cast<double>(slice), seconds,
-                 [&](int64_t thread, int64_t turn) { sink = read_bytes(from + thread * part + turn % kSlices * slice, slice); });
+  return fastest(static_cast<double>(slice), seconds, [&](int64_t thread, int64_t turn) {
+    const auto& read = turn % 3 ? read_ahead : read_plain;
+    sink = read(buffer.get() + thread * part + turn % kSlices * slice, slice);
+  });
 }
 
 double measure(const Kernel<Spin>& spin, Isa level, double seconds) {

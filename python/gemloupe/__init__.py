@@ -24,8 +24,9 @@ from ._core import Config, Error, Format, LayerConfig, Op, RopeConfig
 from .bench import Bench, Rate, Roof, Work, bench, measure_roof, step_work
 from .compare import Comparison, Difference, compare
 from .graph import Graph, Node, Segment, Value
+from .loading import load, random
 from .machine import Setting, isa, system, threads
-from .model import Model, load, random
+from .model import Model
 from .perplexity import Perplexity
 from .run import Run
 from .sampling import Generated, Options, Stream

