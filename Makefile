@@ -76,7 +76,7 @@ report: bench-built $(VENV)/test.stamp
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || .ci/watch $(BUILD)/requirements.log $(BIN)/python -m pip install matplotlib
 	@rm -rf $(BUILD)/measured && mkdir -p $(BUILD)/measured
 	@for room in $(ROOMS); do $(BUILD)/bench/bench_$$room --benchmark_out=$(BUILD)/measured/$$room.json $(BENCH); done
-	@$(BIN)/python benchmarks/curves.py $(if $(filter --quick,$(BENCH)),--quick) --out $(BUILD)/measured/curves.json
+	@$(BIN)/python benchmarks/curves.py $(filter --quick --all,$(BENCH)) --out $(BUILD)/measured/curves.json
 	@$(BIN)/python benchmarks/report.py $(BUILD)/measured/*.json $(wildcard $(BUILD)/peers.json) --out $(BUILD)/report
 
 clean:

@@ -314,6 +314,8 @@ def page(documents, out, plt):
             for curve in document["curves"]:
                 yield picture(draw_curve(plt, curve), curve["name"], out)
                 yield f"<p>Expected: {html.escape(curve['expected'])}.</p>"
+                for kink in curve.get("kinks", []):
+                    yield f"<p>Noted: {html.escape(kink)}.</p>"
     if cases:
         yield "<h2>Kernels</h2>"
         for room in sorted({case.room for case in cases}):
