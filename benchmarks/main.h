@@ -20,20 +20,37 @@ inline Extent extent = Extent::some;
 
 void register_all();
 
-// The time of the fastest of work(0), work(1), ..., in seconds. The team of threads is open, as in a step of a model.
+// The time of the fastest of work(0), work(1), ..., in seconds.
 template <class Work>
 double best_seconds(benchmark::State& state, Work&& work) {
   double best = 1e30;
-  with_team([&] {
-    int64_t i = 0;
-    for (auto _ : state) {
-      const auto begin = std::chrono::steady_clock::now();
-      work(i++);
-      best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-    }
-  });
+  int64_t i = 0;
+  for (auto _ : state) {
+    const auto begin = std::chrono::steady_clock::now();
+    work(i++);
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
   return best;
 }
+// The same with the team of threads at hand, as in a step of a model. Not for libraries that bring threads of their own: these
+// would find themselves in a parallel region, and use one.
+template <class Work>
+double best_seconds_of_team(benchmark::State& state, Work&& work) {
+  double best = 0;
+  with_team([&] { best = best_seconds(state, work); });
+  return best;
+}
+
+// Instructions of a variant while it lives.
+class OnlyIsa {
+ public:
+  explicit OnlyIsa(Isa level) : before_(isa()) { limit_isa(level); }
+  ~OnlyIsa() { limit_isa(before_); }
+  OnlyIsa(const OnlyIsa&) = delete;
+
+ private:
+  const Isa before_;
+};
 
 }  // namespace gemloupe
 

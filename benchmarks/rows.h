@@ -30,7 +30,7 @@ struct Rows {
 // Times work() and states the rates of its fastest call: other programs only ever add time.
 template <class Work>
 void time(benchmark::State& state, const Cost& cost, Work&& work) {
-  state_rates(state, cost, best_seconds(state, [&](int64_t) { work(); }), cost.bytes > double{1 << 28});
+  state_rates(state, cost, best_seconds_of_team(state, [&](int64_t) { work(); }), cost.bytes > double{1 << 28});
 }
 
 // An elementwise kernel: call(run, x, z, y); `streams` is how many of x, z, y it touches.

@@ -8,7 +8,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -25,7 +24,7 @@
 
 namespace gemloupe {
 
-inline constexpr int64_t kCold = int64_t{1} << 30;    // bytes of weights that are cycled through, as many as for the roof
+inline constexpr int64_t kCold = int64_t{512} << 20;  // bytes of weights that are cycled through
 inline constexpr int64_t kChecked = 19;               // rows of a weight that are compared with the slow reference, at either end
 
 inline std::vector<float> random_rows(int64_t n, uint32_t seed = 7) {
@@ -82,35 +81,50 @@ inline int64_t row_bytes(const PackedType& type, const shapes::Shape& shape) {
   return shape.cols / type.layout.block * type.layout.block_bytes;
 }
 
+// What make() gives, kept until another name is asked for: Google Benchmark calls every benchmark several times, and those of one
+// weight follow each other.
+inline struct {
+  std::string name;
+  std::shared_ptr<void> made;
+} last;
+template <class Make>
+auto kept(const std::string& name, Make&& make) {
+  using T = std::decay_t<decltype(make())>;
+  if (name != last.name) {
+    last.made.reset();
+    last.made = std::make_shared<T>(make());
+    last.name = name;
+  }
+  return std::static_pointer_cast<const T>(last.made);
+}
+
 enum class Form { rows, strips };
 
-inline std::shared_ptr<const RandomWeight> random_weight(const PackedType& type, const shapes::Shape& shape, Form form) {
-  // The benchmarks of one weight follow each other: the last one is kept.
-  static std::shared_ptr<RandomWeight> last;
-  static std::string last_name;
-  const std::string name = std::string(shape.name) + "/" + type.name + (form == Form::rows ? "/rows" : "/strips");
-  if (name == last_name) return last;
-  last.reset();
-  auto w = std::make_shared<RandomWeight>();
+inline RandomWeight make_random_weight(const PackedType& type, const shapes::Shape& shape, Form form) {
+  RandomWeight w;
   const int64_t parts = std::max<int64_t>(shape.experts, 1), rows = parts * shape.rows, size = rows * row_bytes(type, shape);
-  w->copies = shape.experts ? 1 : std::max<int64_t>(1, kCold / size);
-  w->bytes = random_blocks(type, size);
+  w.copies = shape.experts ? 1 : std::max<int64_t>(1, kCold / size);
+  w.bytes = random_blocks(type, size);
   if (form == Form::rows) {
-    w->bytes.resize(w->copies * size);
-    for (int64_t i = 1; i < w->copies; ++i) std::memcpy(&w->bytes[i * size], w->bytes.data(), size);
+    w.bytes.resize(w.copies * size);
+    for (int64_t i = 1; i < w.copies; ++i) std::memcpy(&w.bytes[i * size], w.bytes.data(), size);
   }
-  w->rows = {w->bytes.data(), rows, shape.cols, row_bytes(type, shape), type.layout, type.decode, nullptr};
+  w.rows = {w.bytes.data(), rows, shape.cols, row_bytes(type, shape), type.layout, type.decode, nullptr};
   StripLayout layout;
-  if (form == Form::strips && strip_layout(w->rows, layout)) {
+  if (form == Form::strips && strip_layout(w.rows, layout)) {
     Strips one{layout, parts, shape.rows, shape.cols, nullptr};
     const int64_t bytes = one.bytes();
-    w->lines = large<uint8_t>(w->copies * bytes);
-    pack_strips(w->rows, one, w->lines.get());
-    for (int64_t i = 1; i < w->copies; ++i) std::memcpy(w->lines.get() + i * bytes, w->lines.get(), bytes);
-    w->strips = {layout, parts * w->copies, shape.rows, shape.cols, w->lines.get()};
+    w.lines = large<uint8_t>(w.copies * bytes);
+    pack_strips(w.rows, one, w.lines.get());
+    for (int64_t i = 1; i < w.copies; ++i) std::memcpy(w.lines.get() + i * bytes, w.lines.get(), bytes);
+    w.strips = {layout, parts * w.copies, shape.rows, shape.cols, w.lines.get()};
   }
-  last_name = name;
-  return last = w;
+  return w;
+}
+
+inline std::shared_ptr<const RandomWeight> random_weight(const PackedType& type, const shapes::Shape& shape, Form form) {
+  const std::string name = std::string(shape.name) + "/" + type.name + (form == Form::rows ? "/rows" : "/strips");
+  return kept(name, [&] { return make_random_weight(type, shape, form); });
 }
 
 inline bool same_bits(Matrix<const float> a, Matrix<const float> b, int64_t cols) {
@@ -119,21 +133,14 @@ inline bool same_bits(Matrix<const float> a, Matrix<const float> b, int64_t cols
   return true;
 }
 
-// Instructions of a variant while it lives.
-class OnlyIsa {
- public:
-  explicit OnlyIsa(Isa isa) { limit_isa(isa); }
-  ~OnlyIsa() { limit_isa(detected_isa()); }
-};
-
 inline Cost exact_cost(Isa needs, double bytes, double operations) {
   return {bytes, operations, needs >= Isa::avx512 ? 2 * operations : operations, roof::integer(needs)};
 }
 
-// Calls work(0), work(1), ... with the team at hand, as in a step of a model, and states the rates of the fastest call.
+// Calls work(0), work(1), ... and states the rates of the fastest call.
 template <class Work>
 void time_cold(benchmark::State& state, const Cost& cost, Work&& work) {
-  state_rates(state, cost, best_seconds(state, work), true);
+  state_rates(state, cost, best_seconds_of_team(state, work), true);
 }
 
 // Whether a variant is measured: the best one, and on one shape all of them.

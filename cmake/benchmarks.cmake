@@ -1,5 +1,5 @@
 # One executable a kernel room: benchmarks/NAME.cpp gives bench_NAME. Where Eigen and oneDNN are found, bench_matmul times them
-# beside ours. Eigen chooses its instructions when it is compiled; GCC 12 then warns of its own intrinsics.
+# beside ours. Eigen chooses its instructions and its threads when it is compiled; GCC 12 then warns of its own intrinsics.
 find_package(benchmark REQUIRED)
 file(GLOB GEMLOUPE_BENCHMARK_SOURCES CONFIGURE_DEPENDS benchmarks/*.cpp)
 foreach(source IN LISTS GEMLOUPE_BENCHMARK_SOURCES)
@@ -12,6 +12,9 @@ if(GEMLOUPE_EIGEN)
   if(TARGET Eigen3::Eigen)
     target_link_libraries(bench_matmul PRIVATE Eigen3::Eigen)
     target_compile_definitions(bench_matmul PRIVATE GEMLOUPE_HAVE_EIGEN)
+    if(OpenMP_CXX_FOUND)
+      target_link_libraries(bench_matmul PRIVATE OpenMP::OpenMP_CXX)
+    endif()
     target_compile_options(bench_matmul PRIVATE -march=native -Wno-uninitialized -Wno-maybe-uninitialized)
   endif()
 endif()
