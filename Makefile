@@ -3,7 +3,8 @@
 #   make test       every C++ and Python test                    make bench      kernel benchmarks (Google Benchmark)
 #   make test-cpp, make test-python    one half each             make report     what bench measures, as build/report/index.html
 #   make example    the C++ example on the same model            make clean      remove what was made
-# BENCH=--quick, --all or --benchmark_filter=… is passed to every benchmark, ROOMS="strips bf16" chooses some of them.
+#   BENCH=--quick (a minute), --all (an hour), --benchmark_filter=…    for bench and report; by default they take about 5 and 8 minutes
+#   ROOMS="strips bf16"                some of benchmarks/*.cpp         libeigen3-dev, libdnnl-dev: others in matmul, beside ours
 # PYTHON=python3.11 chooses the interpreter, JOBS=2 the compiler's share of the machine.
 
 SHELL := /bin/bash
@@ -72,8 +73,7 @@ bench-built: $(VENV)/build.stamp
 	@.ci/watch $(BUILD)/bench.log $(BIN)/cmake --build $(BUILD)/bench --target $(addprefix bench_,$(ROOMS))
 bench: bench-built
 	@for room in $(ROOMS); do $(BUILD)/bench/bench_$$room $(BENCH); done
-report: bench-built $(VENV)/test.stamp
-	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || .ci/watch $(BUILD)/requirements.log $(BIN)/python -m pip install matplotlib
+report: bench-built $(VENV)/report.stamp
 	@rm -rf $(BUILD)/measured && mkdir -p $(BUILD)/measured
 	@for room in $(ROOMS); do $(BUILD)/bench/bench_$$room --benchmark_out=$(BUILD)/measured/$$room.json $(BENCH); done
 	@$(BIN)/python benchmarks/curves.py $(filter --quick --all,$(BENCH)) --out $(BUILD)/measured/curves.json
@@ -92,6 +92,11 @@ $(VENV)/build.stamp: $(VENV)/venv.stamp pyproject.toml
 	  sep="\n")' > $(BUILD)/requirements.txt
 	@echo "fetching what builds it: $$(tr '\n' ' ' < $(BUILD)/requirements.txt)"
 	@.ci/watch $(BUILD)/requirements.log $(BIN)/python -m pip install -r $(BUILD)/requirements.txt
+	@touch $@
+$(VENV)/report.stamp: $(VENV)/build.stamp $(SOURCES)
+	@echo "building gemloupe, fetching matplotlib"
+	@SKBUILD_BUILD_DIR=$(BUILD) SKBUILD_CMAKE_DEFINE=GEMLOUPE_TESTS=OFF \
+	  .ci/watch $(BUILD)/wheel.log $(BIN)/python -m pip install -v --no-build-isolation ".[report]"
 	@touch $@
 $(VENV)/demo.stamp: WHEEL = .[gemma3]
 $(VENV)/test.stamp: WHEEL = .[test,notebooks,gemma3]

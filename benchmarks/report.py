@@ -11,6 +11,7 @@ import base64
 import html
 import io
 import json
+import math
 import statistics
 import sys
 from dataclasses import dataclass, replace
@@ -173,7 +174,6 @@ def roofline(plt, cases):
     low, high = min(xs) / 2, max(xs) * 2
     top = max(units.values(), default=max(c.operations for c in shown))
     axes.plot([low, min(high, top / memory)], [low * memory, min(high * memory, top)], color="#333", lw=1.4)
-    axes.annotate(f"memory, {plain_number(memory)}B/s", (low * 1.15, low * 1.15 * memory * 1.25), rotation=32, color="#333", fontsize=9)
     for n, (label, roof) in enumerate(sorted(units.items(), key=lambda item: -item[1])):
         if label.endswith("avx2") and n > 3:
             continue
@@ -185,6 +185,10 @@ def roofline(plt, cases):
     log_axes(axes, "operations a byte that is read", "operations a second")
     axes.set_title("What each kernel reaches under the machine's roof")
     axes.legend(loc="lower right")
+    figure.tight_layout()                                        # now the slope on paper is known
+    (x0, y0), (x1, y1) = (axes.transData.transform((x, x * memory)) for x in (low, 2 * low))
+    axes.annotate(f"memory, {plain_number(memory)}B/s", (low, low * memory), xytext=(12, 16), textcoords="offset points", color="#333",
+                  fontsize=9, rotation=math.degrees(math.atan2(y1 - y0, x1 - x0)), rotation_mode="anchor")
     return figure
 
 
@@ -302,7 +306,7 @@ def page(documents, out, plt):
     memory, _ = roofs(cases)
     told += [f"memory reads {memory / 1e9:.1f} GB/s"] if memory else []
     yield (f"<p>{html.escape(' · '.join(told))}</p><p>Times are the fastest of many calls, shares are of what this machine was measured to do at "
-           "most. Every kernel was compared with its reference before it was timed.</p>")
+           "most; more than all of the memory means that a cache helped. Every kernel was compared with its reference before it was timed.</p>")
     if cells:
         yield "<h2>Beside other engines</h2>"
         for document in cells:
