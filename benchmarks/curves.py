@@ -45,12 +45,18 @@ class Bench:
     def dense(self):
         return self.file or self.model()
 
+    @staticmethod
+    def fitting(model, counts, more=0):
+        """Those with which no more than the model's context is used."""
+        return [count for count in counts if count + more <= model.config.context]
+
     def step(self, model, rows=1, depth=0, sessions=1, arithmetic="exact"):
         """(shortest seconds, least seconds) of one step of `rows` tokens in each session."""
+        ids = self.ids[:depth + rows] % model.config.vocabulary
         base = model.session(context=depth + rows, chunk=max(rows, min(depth, 512), 1))
         if depth:
-            base.prefill(self.ids[:depth])
-        new = self.ids[depth:depth + rows]
+            base.prefill(ids[:depth])
+        new = ids[depth:]
         together = [(session, new) for session in [base, *(base.fork() for _ in range(sessions - 1))]]
         times = []
         for _ in range(self.rounds + 1):
@@ -69,13 +75,14 @@ def curve(name, title, x, y, series, expected):
 
 
 def kinks(points):
-    """What a cost should not do from one point to a later one: fall, or grow by a larger factor than x. `all` is seconds of a whole step."""
+    """What a cost should not do from one point to a later one: fall, or grow by a larger factor than both x and the least time do. `all` is
+    seconds of a whole step."""
     found = []
     for n, (a, b) in enumerate(zip(points, points[1:])):
         less = min(points[n + 1:], key=lambda point: point["all"])
         if a["all"] > NOTED * less["all"]:
             found.append(f"{a['x']} takes {a['all'] / less['all']:.2f} times as long as {less['x']}")
-        if b["all"] / a["all"] > NOTED * b["x"] / a["x"]:
+        if b["all"] / a["all"] > NOTED * max(b["x"] / a["x"], b["least"] / a["least"]):
             found.append(f"{b['x']} takes {b['all'] / a['all']:.2f} times as long as {a['x']}")
     return found
 
@@ -96,7 +103,8 @@ def points(label, xs, measure, each=False):
 
 
 def rows(bench):
-    model, counts = bench.dense(), bench.choose(ROWS[::4], ROWS, (*ROWS, 1024, 2048))
+    model = bench.dense()
+    counts = bench.fitting(model, bench.choose(ROWS[::4], ROWS, (*ROWS, 1024, 2048)))
     return curve("rows", "One step of many rows: the time of each row", "rows of the step", "seconds a row", {
         arithmetic: points(arithmetic, counts, lambda n: bench.step(model, n, arithmetic=arithmetic), True) for arithmetic in ("exact", "bf16")},
         "falls as 1 / rows while weights are read, then is flat")
@@ -104,7 +112,7 @@ def rows(bench):
 
 def context(bench):
     model = bench.dense()
-    depths = bench.choose((1, 512, 2048), (1, 512, 2048, 8192, 32768), (1, 512, 1024, 2048, 4096, 8192, 16384, 32768))
+    depths = bench.fitting(model, bench.choose((1, 512, 2048), (1, 512, 2048, 8192, 32767), (1, 512, 1024, 2048, 4096, 8192, 16384, 32767)), 1)
     return curve("context", "One decoded token at a depth", "tokens before it", "seconds", {
         "exact": points("exact", depths, lambda d: bench.step(model, 1, d))},
         "flat but for the full layers, whose keys and values are read once a token")
@@ -119,10 +127,10 @@ def layers(bench):
 
 
 def experts(bench):
-    config = json.loads(bench.gl.random("26b", format="q4_0", layers=1, vocabulary=16).config.to_json())
+    config = json.loads(bench.gl.random("26b", format="q4_0", layers=2, vocabulary=16).config.to_json())  # the last one reads one row alone
     counts = bench.choose((8, 16), (8, 16, 32, 64, 128), (8, 16, 32, 64, 128))
     models = {n: bench.model({**config, "num_experts": n, "vocab_size": VOCABULARY}, layers=0) for n in counts}
-    return curve("experts", "One step of one 26B-A4B layer with so many experts, 8 of them used", "experts", "seconds", {
+    return curve("experts", "One step of two 26B-A4B layers with so many experts, 8 of them used", "experts", "seconds", {
         label: points(label, counts, lambda n: bench.step(models[n], rows, arithmetic=arithmetic)) for label, rows, arithmetic in TWO},
         "decoding is flat: what is not chosen is not read; a prompt reads them all")
 

@@ -147,7 +147,7 @@ def with_unit(value, label):
 
 
 def log_axes(axes, x, y, xs=()):
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log", base=2 if xs else 10)
     axes.set_yscale("log")
@@ -156,9 +156,11 @@ def log_axes(axes, x, y, xs=()):
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_formatter(NullFormatter())
     if xs:
-        doubled = [value for value in xs if value & (value - 1) == 0]
-        axes.set_xticks(doubled if len(doubled) > 3 else xs)
+        axes.set_xticks([value for value in xs if value & (value - 1) == 0] if len(xs) > 10 else xs)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    low, high = axes.get_ylim()
+    if high < 30 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.set_xlabel(x)
     axes.set_ylabel(y)
 
@@ -166,7 +168,7 @@ def log_axes(axes, x, y, xs=()):
 def roofline(plt, cases):
     """Operations a second over operations a byte, under the roofs."""
     shown = [c for c in best_variants(cases) if c.operations > 0 and c.bytes > 0 and c.room in ("matmul", "strips", "bf16", "experts", "attention")]
-    memory, units = roofs(cases)
+    memory, units = roofs(cases)[0], roofs(shown)[1]
     if not shown or not memory:
         return None
     figure, axes = plt.subplots(figsize=(9, 5.2))
@@ -175,8 +177,6 @@ def roofline(plt, cases):
     top = max(units.values(), default=max(c.operations for c in shown))
     axes.plot([low, min(high, top / memory)], [low * memory, min(high * memory, top)], color="#333", lw=1.4)
     for n, (label, roof) in enumerate(sorted(units.items(), key=lambda item: -item[1])):
-        if label.endswith("avx2") and n > 3:
-            continue
         axes.plot([roof / memory, high], [roof, roof], color="#333", lw=1.0, ls=(0, (4, 2)))
         axes.annotate(f"{label}: {plain_number(roof)}op/s", (high, roof * (0.75 if n % 2 else 1.08)), ha="right", color="#333", fontsize=8)
     for n, room in enumerate(sorted({c.room for c in shown})):
