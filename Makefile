@@ -3,7 +3,7 @@
 #   make test       every C++ and Python test                    make bench      kernel benchmarks (Google Benchmark)
 #   make test-cpp, make test-python    one half each             make report     what bench measures, as build/report/index.html
 #   make example    the C++ example on the same model            make clean      remove what was made
-#   BENCH=--quick (a minute), --all (an hour), --benchmark_filter=…    for bench and report; by default they take about 5 and 8 minutes
+#   BENCH=--quick (a minute), --all (an hour), --benchmark_filter=…    for bench and report: by default 4 or 5 minutes on two cores
 #   ROOMS="strips bf16"                some of benchmarks/*.cpp         libeigen3-dev, libdnnl-dev: others in matmul, beside ours
 # PYTHON=python3.11 chooses the interpreter, JOBS=2 the compiler's share of the machine.
 
