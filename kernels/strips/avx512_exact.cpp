@@ -5,24 +5,25 @@
 namespace gemloupe::strips {
 namespace {
 
+constexpr int kAtOnce = 8;  // activation rows
+
+[[gnu::always_inline]] inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 [[gnu::always_inline]] inline __m512i quad_of(const uint8_t* p) {
   int32_t four;
   __builtin_memcpy(&four, p, 4);
   return _mm512_set1_epi32(four);
 }
 
-// A unit of every stream, times the activation rows from row t on.
+// Units [from, to) of every stream, times the activation rows from row t on.
 struct Units {
   const Lockstep& p;
   __m512i table;
-  const uint8_t* codes[kStreams];
-  const float *scale, *min;  // [stream][group][16]; min: or null
-  int groups, blocks_a_group;
-  int64_t u, t;
-  bool ask;  // for what is read later
+  int a_unit, blocks_a_group;
+  bool plain;  // scales are f16 and nothing else
+  bool pair;   // and a unit is two groups of 32 columns, without minima
+  int64_t from, to, t;
 
-  const uint8_t* planes() const { return p.planes + t * p.plane_stride + u * p.layout.unit * 2; }
-  int64_t run() const { return t * p.run_stride + u * (p.layout.unit / p.layout.group); }
   float* acc(int s) const { return p.acc + (s * p.acc_rows + t) * kStripRows; }
 };
 
@@ -35,89 +36,137 @@ struct Sums {
 #pragma GCC unroll 8
     for (int i = 0; i < kCount; ++i) hi[i] = _mm512_setzero_si512(), lo[i] = _mm512_set1_epi32(correction[i * stride]);
   }
-  // Four quads, from quad kFirst of the block at p on.
-  template <int kBits, bool kTable, int kFirst, int kEnd = kFirst + 4>
-  [[gnu::always_inline]] void add(const uint8_t* p, __m512i table, const uint8_t* planes, int64_t stride) {
-    const __m512i v = code<kBits, kTable, kFirst>(p, table);
+  // Quads kFirst to kEnd of the block at p. The block's lines are asked for one by one, as they are read: a burst would stall.
+  template <int kBits, bool kTable, int kFirst, int kEnd, class Ask>
+  [[gnu::always_inline]] void add(const uint8_t* p, __m512i table, const uint8_t* planes, int64_t stride, const Ask& ask) {
+    if constexpr (kFirst < kEnd) {
+      constexpr int kLine = (kFirst * kBits + 7) / 8;
+      if constexpr (kLine < ((kFirst + 1) * kBits + 7) / 8) ask(64 * kLine);
+      const __m512i v = code<kBits, kTable, kFirst>(p, table);
 #pragma GCC unroll 8
-    for (int i = 0; i < kCount; ++i) {
-      const uint8_t* q = planes + i * stride + 8 * kFirst;
-      hi[i] = _mm512_dpbusd_epi32(hi[i], v, quad_of(q));
-      lo[i] = _mm512_dpbusd_epi32(lo[i], v, quad_of(q + 4));
+      for (int i = 0; i < kCount; ++i) {
+        const uint8_t* q = planes + i * stride + 8 * kFirst;
+        hi[i] = _mm512_dpbusd_epi32(hi[i], v, quad_of(q));
+        lo[i] = _mm512_dpbusd_epi32(lo[i], v, quad_of(q + 4));
+      }
+      add<kBits, kTable, kFirst + 1, kEnd>(p, table, planes, stride, ask);
     }
-    if constexpr (kFirst + 1 < kEnd) add<kBits, kTable, kFirst + 1, kEnd>(p, table, planes, stride);
   }
-  [[gnu::always_inline]] void close(const float* scale, const float* min, const float* sums, int64_t stride, float* acc) const {
+  [[gnu::always_inline]] void close(__m512 scale, __m512* acc) const {
 #pragma GCC unroll 8
     for (int i = 0; i < kCount; ++i) {
       const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(hi[i], 8), lo[i]);
-      __m512 to = _mm512_fmadd_ps(_mm512_load_ps(scale), _mm512_cvtepi32_ps(sum), _mm512_load_ps(acc + kStripRows * i));
-      if (min) to = _mm512_fmadd_ps(_mm512_load_ps(min), _mm512_set1_ps(sums[i * stride]), to);
-      _mm512_store_ps(acc + kStripRows * i, to);
+      acc[i] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum), acc[i]);
     }
   }
 };
 
-// Group after group, and in each strip after strip: so memory sees all streams move on together. Where a group is 16 columns,
-// two go together.
-template <int kBits, bool kTable, bool kSixteen, int kCount>
-[[gnu::always_inline]] inline void rows(const Units& u) {
+// kWide streams from stream `first` on. kGroup: columns, 0 if more than 32; of 16 two go together. kPair: as
+// Units::pair.
+template <int kBits, bool kTable, int kGroup, bool kPair, int kCount, int kWide>
+[[gnu::always_inline]] inline void rows(const Units& u, int first) {
+  constexpr bool kSixteen = kGroup == 16;
+  constexpr int kTogether = kSixteen ? 2 : 1;
   const Lockstep& p = u.p;
+  const StripLayout& layout = p.layout;
+  const int a_unit = kPair ? 2 : u.a_unit, blocks_a_group = kGroup ? 1 : u.blocks_a_group;
+  const int columns = kPair ? 64 : layout.unit, header = kPair ? 64 : layout.header;
+  const int unit_bytes = kPair ? 64 + 128 * kBits : layout.unit_bytes;
+  const bool plain = kPair || u.plain, has_min = !kPair && layout.has_min;
+  alignas(64) float scale[kWide][kMostGroups * kStripRows], min[kWide][kMostGroups * kStripRows];
   const int64_t stride = p.plane_stride, run_stride = p.run_stride;
-  const uint8_t* planes = u.planes();
-  const int32_t* correction = p.correction + u.run();
-  const float* sums = p.sums + u.run();
-  const int64_t code_bytes = int64_t{64} * kBits * u.blocks_a_group;
-  int64_t at = 0;
-  for (int g = 0; g < u.groups; g += kSixteen ? 2 : 1, at += code_bytes, planes += 64 * u.blocks_a_group)
-    for (int s = 0; s < p.streams; ++s) {
-      const uint8_t* codes = u.codes[s] + at;
-      const int unit_at = (s * kMostGroups + g) * kStripRows;
-      const float *scale = u.scale + unit_at, *min = u.min ? u.min + unit_at : nullptr;
-      Sums<kCount> sum;
-      sum.open(correction + g, run_stride);
-      if (kSixteen) {
-        if (u.ask) ask<kBits>(codes, p.end[s], p.next[s]);
-        sum.template add<kBits, kTable, 0>(codes, u.table, planes, stride);
-        sum.close(scale, min, sums + g, run_stride, u.acc(s));
-        if (g + 1 == u.groups) continue;
-        sum.open(correction + g + 1, run_stride);
-        sum.template add<kBits, kTable, 4>(codes, u.table, planes, stride);
-        sum.close(scale + kStripRows, min ? min + kStripRows : nullptr, sums + g + 1, run_stride, u.acc(s));
-      } else {
-        for (int b = 0; b < u.blocks_a_group; ++b, codes += 64 * kBits) {
-          if (u.ask) ask<kBits>(codes, p.end[s], p.next[s]);
-          sum.template add<kBits, kTable, 0>(codes, u.table, planes + 64 * b, stride);
-          sum.template add<kBits, kTable, 4>(codes, u.table, planes + 64 * b, stride);
-        }
-        sum.close(scale, min, sums + g, run_stride, u.acc(s));
-      }
+  const uint8_t* planes = p.planes + u.t * stride + u.from * columns * 2;
+  const int32_t* correction = p.correction + u.t * run_stride + u.from * a_unit;
+  const float* sums = p.sums + u.t * run_stride + u.from * a_unit;
+  __m512 acc[kWide][kCount];
+#pragma GCC unroll 2
+  for (int w = 0; w < kWide; ++w)
+#pragma GCC unroll 8
+    for (int i = 0; i < kCount; ++i) acc[w][i] = _mm512_load_ps(u.acc(first + w) + kStripRows * i);
+
+  for (int64_t k = u.from; k < u.to; ++k, correction += a_unit, sums += a_unit) {
+    const int groups = kPair ? 2 : static_cast<int>(least(a_unit, p.groups - k * a_unit));
+    const uint8_t *unit[kWide], *codes[kWide];
+    int64_t far[kWide];
+#pragma GCC unroll 2
+    for (int w = 0; w < kWide; ++w) {
+      const int s = first + w;
+      unit[w] = p.strip[s] + k * unit_bytes, codes[w] = unit[w] + header;
+      far[w] = u.t == 0 ? far_of(unit[w], p.end[s], p.next[s]) - unit[w] : kNear;
+      for (int i = 0; i < header; i += 64) prefetch(unit[w] + i, far[w]);
+      if (!plain) scales(layout, unit[w], groups, scale[w], min[w]);
     }
+    for (int g = 0; g < groups; g += kTogether, planes += 64 * blocks_a_group)
+#pragma GCC unroll 2
+      for (int w = 0; w < kWide; ++w) {
+        const auto ask = [&](int line) __attribute__((always_inline)) { prefetch(codes[w] + line, far[w]); };
+        const auto close = [&](const Sums<kCount>& sum, int g) __attribute__((always_inline)) {
+          sum.close(plain ? f16_at(unit[w] + 2 * kStripRows * g) : _mm512_load_ps(scale[w] + kStripRows * g), acc[w]);
+          if (!has_min) return;
+          const __m512 low = plain ? f16_at(unit[w] + 2 * kStripRows * (a_unit + g)) : _mm512_load_ps(min[w] + kStripRows * g);
+#pragma GCC unroll 8
+          for (int i = 0; i < kCount; ++i) acc[w][i] = _mm512_fmadd_ps(low, _mm512_set1_ps(sums[i * run_stride + g]), acc[w][i]);
+        };
+        Sums<kCount> sum;
+        sum.open(correction + g, run_stride);
+        if (kSixteen) {
+          sum.template add<kBits, kTable, 0, 4>(codes[w], u.table, planes, stride, ask);
+          close(sum, g);
+          if (g + 1 < groups) {
+            sum.open(correction + g + 1, run_stride);
+            sum.template add<kBits, kTable, 4, 8>(codes[w], u.table, planes, stride, ask);
+            close(sum, g + 1);
+          }
+          codes[w] += 64 * kBits;
+        } else {
+          for (int b = 0; b < blocks_a_group; ++b, codes[w] += 64 * kBits)
+            sum.template add<kBits, kTable, 0, 8>(codes[w], u.table, planes + 64 * b, stride, ask);
+          close(sum, g);
+        }
+      }
+  }
+#pragma GCC unroll 2
+  for (int w = 0; w < kWide; ++w)
+#pragma GCC unroll 8
+    for (int i = 0; i < kCount; ++i) _mm512_store_ps(u.acc(first + w) + kStripRows * i, acc[w][i]);
 }
 
-template <int kBits, bool kTable, bool kSixteen>
-void walk(const Lockstep& p) {
-  alignas(64) float scale[kStreams][kMostGroups * kStripRows], min[kStreams][kMostGroups * kStripRows];
-  const StripLayout& layout = p.layout;
-  const int a_unit = layout.unit / layout.group;
-  Units units{p, table_of(layout), {}, scale[0], layout.has_min ? min[0] : nullptr, a_unit, kSixteen ? 1 : layout.group / 32, 0, 0, true};
-  start(p, p.rows);
-  for (int64_t& u = units.u; u < p.units; ++u) {
-    if (p.groups - u * a_unit < a_unit) units.groups = static_cast<int>(p.groups - u * a_unit);
-    for (int s = 0; s < p.streams; ++s) {
-      const uint8_t* unit = p.strip[s] + u * layout.unit_bytes;
-      for (int i = 0; i < layout.header; i += 64) ask<1>(unit + i, p.end[s], p.next[s]);
-      scales(layout, unit, units.groups, scale[s], min[s]);
-      units.codes[s] = unit + layout.header;
+// With one activation row two streams go together; with more one after the other.
+template <int kBits, bool kTable, int kGroup, int kCount>
+[[gnu::always_inline]] inline void rows(Units& u) {
+  int s = 0;
+  if constexpr (kCount <= 2)
+    for (; s + 2 <= u.p.streams; s += 2) {
+      if constexpr (kBits >= 4 && kGroup == 32) {
+        if (u.pair) {
+          rows<kBits, kTable, kGroup, true, kCount, 2>(u, s);
+          continue;
+        }
+      }
+      rows<kBits, kTable, kGroup, false, kCount, 2>(u, s);
     }
-    for (int64_t& t = units.t = 0; t < p.rows;) {
-      units.ask = t == 0;
-      const int64_t left = p.rows - t;
-      if (left >= 8) rows<kBits, kTable, kSixteen, 8>(units), t += 8;
-      else if (left >= 4) rows<kBits, kTable, kSixteen, 4>(units), t += 4;
-      else if (left == 3) rows<kBits, kTable, kSixteen, 3>(units), t += 3;
-      else if (left == 2) rows<kBits, kTable, kSixteen, 2>(units), t += 2;
-      else rows<kBits, kTable, kSixteen, 1>(units), t += 1;
+  for (; s < u.p.streams; ++s) rows<kBits, kTable, kGroup, false, kCount, 1>(u, s);
+  u.t += kCount;
+}
+
+template <int kBits, bool kTable, int kGroup>
+void walk(const Lockstep& p) {
+  const StripLayout& layout = p.layout;
+  const bool plain = layout.scale == StripScale::f16;
+  const bool pair = plain && layout.unit == 64 && layout.group == 32 && !layout.has_min && p.groups == 2 * p.units;
+  Units u{p, table_of(layout), layout.unit / layout.group, layout.group / 32, plain, pair, 0, 0, 0};
+  start(p, p.rows);
+  // What is read again for more activation rows has to stay in the first cache.
+  const int64_t step = p.rows <= kAtOnce ? p.units : 256 / layout.unit;
+  for (; u.from < p.units; u.from = u.to) {
+    u.to = least(u.from + step, p.units);
+    for (u.t = 0; u.t < p.rows;) {
+      const int64_t left = p.rows - u.t;
+      if (left >= 8) rows<kBits, kTable, kGroup, 8>(u);
+      else if (left >= 4) rows<kBits, kTable, kGroup, 4>(u);
+      else if (left == 3) rows<kBits, kTable, kGroup, 3>(u);
+      else if (left == 2) rows<kBits, kTable, kGroup, 2>(u);
+      else rows<kBits, kTable, kGroup, 1>(u);
     }
   }
   finish(p);
@@ -125,7 +174,8 @@ void walk(const Lockstep& p) {
 
 template <int kBits, bool kTable>
 void pick(const Lockstep& p) {
-  p.layout.group == 16 ? walk<kBits, kTable, true>(p) : walk<kBits, kTable, false>(p);
+  const int group = p.layout.group;
+  group == 16 ? walk<kBits, kTable, 16>(p) : group == 32 ? walk<kBits, kTable, 32>(p) : walk<kBits, kTable, 0>(p);
 }
 
 }  // namespace

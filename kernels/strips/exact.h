@@ -1,7 +1,7 @@
 // The form of the exact arithmetic over strips that the vector variants share; only this room includes it.
 //
-// A thread walks up to four strips at a time, unit by unit, at the same columns: memory then has four streams to follow, and the
-// activations of a unit stay in the first cache. Work is dealt out in pieces that shrink, so that no thread waits long.
+// A thread walks two strips at a time, at the same columns: two streams for memory to follow, while the activations of those columns
+// stay in the first cache. Work is dealt out in pieces that shrink, so that no thread waits long.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,9 @@
 
 namespace gemloupe::strips {
 
-inline constexpr int kStreams = 4;
+inline constexpr int kStreams = 2;
 
-// Up to four strips times all activation rows of a job.
+// Up to two strips times all activation rows of a job.
 struct Lockstep {
   StripLayout layout;
   int64_t units = 0, groups = 0;  // groups that have columns

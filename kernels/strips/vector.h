@@ -94,22 +94,16 @@ template <int kBytes, class At>
 }
 
 // Bytes ahead of what is read now, in the same stream: into the second cache, and from there into the first.
-constexpr int64_t kFar = 3456, kNear = 576;
+constexpr int64_t kFar = 4096, kNear = 2048;
 
 // What lies kFar behind p in its stream: behind the stream's end, what is read next.
 [[gnu::always_inline]] inline const uint8_t* far_of(const uint8_t* p, const uint8_t* end, const uint8_t* next) {
   return p + kFar < end ? p + kFar : next + (p + kFar - end);
 }
 
-// Asks for kLines cache lines.
-template <int kLines>
-[[gnu::always_inline]] inline void ask(const uint8_t* p, const uint8_t* end, const uint8_t* next) {
-  const uint8_t* far = far_of(p, end, next);
-#pragma GCC unroll 8
-  for (int i = 0; i < kLines; ++i) {
-    _mm_prefetch(reinterpret_cast<const char*>(far + 64 * i), _MM_HINT_T1);
-    _mm_prefetch(reinterpret_cast<const char*>(p + kNear + 64 * i), _MM_HINT_T0);
-  }
+// Asks for the line `far` behind p, and for the one kNear behind it. As assembly, for the compiler would gather them.
+[[gnu::always_inline]] inline void prefetch(const uint8_t* p, int64_t far) {
+  asm volatile("prefetcht1 %0\n\tprefetcht0 %1" ::"m"(p[far]), "m"(p[kNear]));
 }
 
 [[gnu::always_inline]] inline __m512i byte_set(int v) { return _mm512_set1_epi8(static_cast<char>(v)); }
