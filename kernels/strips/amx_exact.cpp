@@ -9,6 +9,10 @@ namespace {
 
 constexpr int kBlockRows = 8;  // activation rows in a tile
 
+// A tile load waits for a store before it whose address has the same last twelve bits. So codes and panels lie alike in their
+// pages, and what is stored meanwhile lies where the loads have passed.
+constexpr int kPage = 4096;
+
 // With fewer activation rows VNNI is as fast: a product's tile has to be stored and combined however few columns it sums.
 [[gnu::always_inline]] inline int64_t fewest(int group) { return group == 16 ? 9 : group == 32 ? 5 : 3; }
 
@@ -25,8 +29,9 @@ Panels panels(int64_t rows, int64_t padded, int group) {
   Panels p;
   if (rows < fewest(group)) return p;
   p.blocks = (rows + kBlockRows - 1) / kBlockRows;
-  p.rows_a_block = static_cast<int>((rows + p.blocks - 1) / p.blocks);
-  p.bytes_a_block = 2 * padded * p.rows_a_block;
+  p.rows_a_block = static_cast<int>((rows + p.blocks - 1) / p.blocks + 1) / 2 * 2;
+  if (p.rows_a_block < 4) p.rows_a_block = 4;
+  p.bytes_a_block = (2 * kBlockRows * padded + kPage - 1) / kPage * kPage;
   return p;
 }
 
@@ -43,7 +48,7 @@ void fill(const Panels& shape, int64_t block, const uint8_t* planes, int64_t pla
                                   _mm512_extracti32x4_epi32(both, 3)};
       for (int h = 0; h < 2; ++h) {
         const int64_t col = c + 16 * h;
-        uint8_t* at = to + col / step * step * 2 * count + i * step + col % step;
+        uint8_t* at = to + col / step * step * 2 * kBlockRows + i * step + col % step;
         _mm_store_si128(reinterpret_cast<__m128i*>(at), quarter[h]);
         _mm_store_si128(reinterpret_cast<__m128i*>(at + count * step), quarter[2 + h]);
       }
@@ -56,9 +61,9 @@ void open(const Lockstep& p) {
   if (shape.blocks == 0) return;
   const int lines = 2 * shape.rows_a_block, step = step_of(p.layout.group);
   Config config;
-  for (int t = 0; t < 4; ++t) config.colsb[t] = 64, config.rows[t] = static_cast<uint8_t>(lines);  // C
-  for (int t = 4; t < 6; ++t) config.colsb[t] = static_cast<uint16_t>(step), config.rows[t] = static_cast<uint8_t>(lines);  // A
-  for (int t = 6; t < 8; ++t) config.colsb[t] = 64, config.rows[t] = static_cast<uint8_t>(step / 4);  // B
+  config.colsb[0] = 64, config.rows[0] = static_cast<uint8_t>(lines);                              // C
+  config.colsb[1] = static_cast<uint16_t>(step), config.rows[1] = static_cast<uint8_t>(lines);      // A
+  config.colsb[2] = 64, config.rows[2] = static_cast<uint8_t>(step / 4);                            // B
   asm volatile("" ::"r"(&config) : "memory");  // GCC 12 would drop the stores
   _tile_loadconfig(&config);
 }
@@ -103,8 +108,6 @@ template <int kBits, int kQuad>
   return v;
 }
 
-using Unpack = void(const uint8_t* p, int blocks, __m512i table, uint8_t* to);
-
 template <int kBits, Signed kSigned, int kQuad = 0>
 [[gnu::always_inline]] inline void unpack_block(const uint8_t* p, __m512i table, uint8_t* to) {
   if constexpr (kSigned == Signed::top)
@@ -116,146 +119,200 @@ template <int kBits, Signed kSigned, int kQuad = 0>
   if constexpr (kQuad < 7) unpack_block<kBits, kSigned, kQuad + 1>(p, table, to);
 }
 
-template <int kBits, Signed kSigned>
-void unpack(const uint8_t* p, int blocks, __m512i table, uint8_t* to) {
-  for (int b = 0; b < blocks; ++b, p += 64 * kBits, to += 512) unpack_block<kBits, kSigned>(p, table, to);
+// kBlocks blocks of 32 columns.
+template <int kBlocks, int kBits>
+[[gnu::always_inline]] inline void unpack(Signed how, const uint8_t* p, __m512i table, uint8_t* to) {
+  for (int b = 0; b < kBlocks; ++b, p += 64 * kBits, to += 512) {
+    if (how == Signed::top) unpack_block<kBits, Signed::top>(p, table, to);
+    else if (how == Signed::minus) unpack_block<kBits, Signed::minus>(p, table, to);
+    else if (kBits <= 4 && how == Signed::table) unpack_block<kBits, kBits <= 4 ? Signed::table : Signed::plain>(p, table, to);
+    else unpack_block<kBits, Signed::plain>(p, table, to);
+  }
 }
-
-template <int kBits>
-Unpack* unpacking(Signed how) {
-  if (how == Signed::top) return unpack<kBits, Signed::top>;
-  if (how == Signed::minus) return unpack<kBits, Signed::minus>;
-  if (kBits <= 4 && how == Signed::table) return unpack<kBits, kBits <= 4 ? Signed::table : Signed::plain>;
-  return unpack<kBits, Signed::plain>;
-}
-
-Unpack* unpacking(const StripLayout& layout) {
-  const Signed how = kind(layout);
-  switch (layout.bits) {
-    case 1: return unpacking<1>(how);
-    case 2: return unpacking<2>(how);
-    case 3: return unpacking<3>(how);
-    case 4: return unpacking<4>(how);
-    case 5: return unpacking<5>(how);
-    case 6: return unpacking<6>(how);
-    default: return unpacking<8>(how);
+template <int kBlocks>
+[[gnu::always_inline]] inline void unpack(int bits, Signed how, const uint8_t* p, __m512i table, uint8_t* to) {
+  switch (bits) {
+    case 1: return unpack<kBlocks, 1>(how, p, table, to);
+    case 2: return unpack<kBlocks, 2>(how, p, table, to);
+    case 3: return unpack<kBlocks, 3>(how, p, table, to);
+    case 4: return unpack<kBlocks, 4>(how, p, table, to);
+    case 5: return unpack<kBlocks, 5>(how, p, table, to);
+    case 6: return unpack<kBlocks, 6>(how, p, table, to);
+    default: return unpack<kBlocks, 8>(how, p, table, to);
   }
 }
 
-// The part of a block of activation rows that a unit of one strip adds.
+constexpr int kRunCols = 256;
+
+// What of a strip goes through the tiles at a time, and where it is put: up to kRunCols columns.
+struct Run {
+  const uint8_t* unit = nullptr;
+  int units = 0, groups = 0, products = 0;
+  uint8_t* codes = nullptr;
+  float *scale = nullptr, *min = nullptr;
+};
+
+// Several strips in lockstep, run after run.
+struct Walk {
+  const Lockstep& p;
+  Signed how;
+  __m512i table;
+  int step, a_unit, units_a_run;  // columns of a tile product, groups of a unit
+  int64_t count;                  // of all runs
+  int unit_shift;
+  alignas(kPage) uint8_t codes[2][kStripRows * kRunCols];
+  alignas(64) float scale[2][kMostGroups * kStripRows], min[2][kMostGroups * kStripRows];
+
+  int64_t first_unit(int64_t i) const { return i / p.streams * units_a_run; }
+  const uint8_t* unit(int64_t i) const { return p.strip[i % p.streams] + first_unit(i) * p.layout.unit_bytes; }
+  Run run(int64_t i) {
+    Run r;
+    r.codes = codes[i % 2], r.scale = scale[i % 2], r.min = p.layout.has_min ? min[i % 2] : nullptr;
+    if (i >= count) return r;
+    const int64_t units = p.units - first_unit(i), groups = p.groups - first_unit(i) * a_unit;
+    r.unit = unit(i);
+    r.units = static_cast<int>(units < units_a_run ? units : units_a_run);
+    r.groups = static_cast<int>(groups < r.units * a_unit ? groups : r.units * a_unit);
+    r.products = r.groups * (p.layout.group / step);
+    return r;
+  }
+};
+
+// The part of a block of activation rows that a run adds.
 struct Tiles {
-  const uint8_t *a, *b;
-  int groups, step, steps_a_group;
-  const float *scale, *min;  // min: or null
+  const Walk& walk;
+  const Run& now;
+  Run next;  // is unpacked meanwhile
+  const uint8_t* a;
   const float* sums;
-  int64_t run_stride;
-  // Wanted in the second cache, and in the first; so many lines of each a group. A burst of them would stall.
+  // Wanted in the second cache, and in the first; so many lines of each a product. A burst of them would stall.
   const uint8_t *far, *near;
   int lines;
 };
 
 template <int kCount>
-[[gnu::always_inline]] inline void combine(const Tiles& p, int g, const int32_t* c, __m512* acc) {
-  const __m512 scale = _mm512_load_ps(p.scale + kStripRows * g);
+[[gnu::always_inline]] inline void combine(const Tiles& t, int g, const int32_t* c, __m512* acc) {
+  const __m512 scale = _mm512_load_ps(t.now.scale + kStripRows * g);
 #pragma GCC unroll 8
   for (int i = 0; i < kCount; ++i) {
     const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(zmm(c + kStripRows * i), 8), zmm(c + kStripRows * (kCount + i)));
     acc[i] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum), acc[i]);
   }
-  if (!p.min) return;
-  const __m512 min = _mm512_load_ps(p.min + kStripRows * g);
+  if (!t.now.min) return;
+  const __m512 min = _mm512_load_ps(t.now.min + kStripRows * g);
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) acc[i] = _mm512_fmadd_ps(min, _mm512_set1_ps(p.sums[i * p.run_stride + g]), acc[i]);
+  for (int i = 0; i < kCount; ++i) acc[i] = _mm512_fmadd_ps(min, _mm512_set1_ps(t.sums[i * t.walk.p.run_stride + g]), acc[i]);
+}
+
+// What product q of this run has time for: so much of the next one as it multiplies itself.
+template <int kStep>
+[[gnu::always_inline]] inline void unpack_ahead(const Walk& w, const Run& run, int q) {
+  constexpr int kBlocks = kStep == 64 ? 2 : 1;
+  if (q >= run.products || (kStep == 16 && q % 2 != 0)) return;
+  const StripLayout& layout = w.p.layout;
+  const int col = kStep * q;
+  const uint8_t* from = run.unit + ((col >> w.unit_shift) + 1) * layout.header + col * 2 * layout.bits;
+  unpack<kBlocks>(layout.bits, w.how, from, w.table, run.codes + kStripRows * col);
 }
 
 // kLate groups after its product a tile is combined.
-template <int kCount>
-void tiles(const Tiles& p, float* to) {
+template <int kCount, int kStep>
+void tiles(const Tiles& t, float* to) {
   constexpr int kLate = 2;
-  alignas(64) int32_t c[4][2 * kBlockRows * kStripRows];
+  constexpr int64_t kTile = 16 * kStep;
+  alignas(kPage) uint8_t c[kLate][2 * kPage];
   __m512 acc[kCount];
 #pragma GCC unroll 8
   for (int i = 0; i < kCount; ++i) acc[i] = _mm512_load_ps(to + kStripRows * i);
-  const int64_t a_bytes = 2 * kCount * p.step, b_bytes = kStripRows * p.step;
-  const uint8_t *a = p.a, *b = p.b;
-  for (int g = 0; g < p.groups + kLate; ++g) {
-    if (g < p.groups && g % 2 == 0) {
-      _tile_zero(0);
-      for (int k = 0; k < p.steps_a_group; ++k, a += a_bytes, b += b_bytes) {
-        _tile_loadd(4, a, p.step);
-        _tile_loadd(6, b, 64);
-        _tile_dpbssd(0, 4, 6);
-      }
-      _tile_stored(0, c[g % 4], 64);
-    } else if (g < p.groups) {
-      _tile_zero(1);
-      for (int k = 0; k < p.steps_a_group; ++k, a += a_bytes, b += b_bytes) {
-        _tile_loadd(5, a, p.step);
-        _tile_loadd(7, b, 64);
-        _tile_dpbssd(1, 5, 7);
-      }
-      _tile_stored(1, c[g % 4], 64);
+  const int steps_a_group = kStep < 64 ? 1 : t.walk.p.layout.group / kStep;
+  const auto sums = [&](int g) __attribute__((always_inline)) {  // of group g, just before the next product's tiles
+    return reinterpret_cast<int32_t*>(c[g % kLate] + (kTile * steps_a_group * (g + 1) + kPage - 1024) % kPage);
+  };
+  int g = 0;
+  for (int q = 0, k = 0; q < t.now.products; ++q) {
+    if (k == 0) _tile_zero(0);
+    _tile_loadd(1, t.a + kTile * q, kStep);
+    _tile_loadd(2, t.now.codes + kTile * q, 64);
+    _tile_dpbssd(0, 1, 2);
+    unpack_ahead<kStep>(t.walk, t.next, q);
+    for (int i = t.lines * q; i < t.lines * (q + 1); ++i) {
+      _mm_prefetch(reinterpret_cast<const char*>(t.far + 64 * i), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(t.near + 64 * i), _MM_HINT_T0);
     }
-    for (int i = p.lines * g; i < p.lines * (g + 1); ++i) {
-      _mm_prefetch(reinterpret_cast<const char*>(p.far + 64 * i), _MM_HINT_T1);
-      _mm_prefetch(reinterpret_cast<const char*>(p.near + 64 * i), _MM_HINT_T0);
-    }
-    if (g >= kLate) combine<kCount>(p, g - kLate, c[(g - kLate) % 4], acc);
+    if (++k < steps_a_group) continue;
+    if (g >= kLate) combine<kCount>(t, g - kLate, sums(g - kLate), acc);
+    _tile_stored(0, sums(g), 64);
+    ++g, k = 0;
   }
+  for (int late = g < kLate ? 0 : g - kLate; late < g; ++late) combine<kCount>(t, late, sums(late), acc);
 #pragma GCC unroll 8
   for (int i = 0; i < kCount; ++i) _mm512_store_ps(to + kStripRows * i, acc[i]);
 }
 
-void tiles(int count, const Tiles& p, float* to) {
+template <int kCount>
+void tiles(const Tiles& t, float* to) {
+  switch (t.walk.step) {
+    case 16: return tiles<kCount, 16>(t, to);
+    case 32: return tiles<kCount, 32>(t, to);
+    default: return tiles<kCount, 64>(t, to);
+  }
+}
+void tiles(int count, const Tiles& t, float* to) {
   switch (count) {
-    case 3: return tiles<3>(p, to);
-    case 4: return tiles<4>(p, to);
-    case 5: return tiles<5>(p, to);
-    case 6: return tiles<6>(p, to);
-    case 7: return tiles<7>(p, to);
-    default: return tiles<8>(p, to);
+    case 4: return tiles<4>(t, to);
+    case 6: return tiles<6>(t, to);
+    default: return tiles<8>(t, to);
   }
 }
 
-// Scales without the factor 2^up of the codes.
-void take_out(int up, int groups, float* scale) {
-  const __m512 factor = _mm512_set1_ps(1.0f / static_cast<float>(1 << up));
-  for (int g = 0; g < groups; ++g)
-    _mm512_store_ps(scale + kStripRows * g, _mm512_mul_ps(_mm512_load_ps(scale + kStripRows * g), factor));
+void read_scales(const Walk& w, const Run& run) {
+  const StripLayout& layout = w.p.layout;
+  for (int u = 0; u < run.units; ++u) {
+    const int first = u * w.a_unit, left = run.groups - first;
+    float* const min = run.min ? run.min + first * kStripRows : nullptr;
+    scales(layout, run.unit + u * layout.unit_bytes, left < w.a_unit ? left : w.a_unit, run.scale + first * kStripRows, min);
+  }
+  if (w.how != Signed::top || layout.bits == 8) return;
+  const __m512 factor = _mm512_set1_ps(1.0f / static_cast<float>(1 << (8 - layout.bits)));  // that of the codes
+  for (int g = 0; g < run.groups; ++g)
+    _mm512_store_ps(run.scale + kStripRows * g, _mm512_mul_ps(_mm512_load_ps(run.scale + kStripRows * g), factor));
+}
+
+void unpack_all(const Walk& w, const Run& run) {
+  for (int q = 0; q < run.products; ++q) {
+    if (w.step == 16) unpack_ahead<16>(w, run, q);
+    else if (w.step == 32) unpack_ahead<32>(w, run, q);
+    else unpack_ahead<64>(w, run, q);
+  }
 }
 
 void multiply(const Lockstep& p) {
   const StripLayout& layout = p.layout;
   const Signed how = kind(layout);
   if (p.rows < fewest(layout.group) || how == Signed::none) return avx512_multiply(p);
-  alignas(64) uint8_t codes[kStripRows * 256];
-  alignas(64) float scale[kMostGroups * kStripRows], min[kMostGroups * kStripRows];
   const Panels shape = panels(p.rows, p.units * layout.unit, layout.group);
-  const int a_unit = layout.unit / layout.group;
-  const __m512i unpacked_by = constant(layout);
-  Unpack* const unpack = unpacking(layout);
-  Tiles tile;
-  tile.b = codes, tile.scale = scale, tile.min = layout.has_min ? min : nullptr;
-  tile.step = step_of(layout.group), tile.steps_a_group = layout.group / tile.step, tile.run_stride = p.run_stride;
+  const int units_a_run = kRunCols / layout.unit;
+  Walk w{p, how, constant(layout), step_of(layout.group), layout.unit / layout.group, units_a_run,
+         (p.units + units_a_run - 1) / units_a_run * p.streams, __builtin_ctz(static_cast<unsigned>(layout.unit))};
   start(p, shape.blocks * shape.rows_a_block);
-  for (int64_t u = 0; u < p.units; ++u) {
-    tile.groups = static_cast<int>(p.groups - u * a_unit < a_unit ? p.groups - u * a_unit : a_unit);
-    for (int s = 0; s < p.streams; ++s) {
-      const uint8_t* unit = p.strip[s] + u * layout.unit_bytes;
-      scales(layout, unit, tile.groups, scale, min);
-      if (how == Signed::top && layout.bits < 8) take_out(8 - layout.bits, tile.groups, scale);
-      unpack(unit + layout.header, layout.unit / 32, unpacked_by, codes);
-      asm volatile("" ::: "memory");  // tile loads do not say that they read memory
-      tile.far = far_of(unit, p.end[s], p.next[s]);
-      tile.near = s + 1 < p.streams ? p.strip[s + 1] + u * layout.unit_bytes : p.strip[0] + (u + 1) * layout.unit_bytes;
-      tile.lines = (layout.unit_bytes / 64 + a_unit - 1) / a_unit;
-      for (int64_t block = 0; block < shape.blocks; ++block, tile.lines = 0) {
-        const int64_t t = block * shape.rows_a_block;
-        tile.a = p.panels + block * shape.bytes_a_block + u * layout.unit * 2 * shape.rows_a_block;
-        tile.sums = p.sums + t * p.run_stride + u * a_unit;
-        tiles(shape.rows_a_block, tile, p.acc + (s * p.acc_rows + t) * kStripRows);
-      }
+  Run now = w.run(0);
+  read_scales(w, now);
+  unpack_all(w, now);
+  for (int64_t i = 0; i < w.count; ++i) {
+    const int64_t s = i % p.streams;
+    Run next = w.run(i + 1);
+    read_scales(w, next);
+    asm volatile("" ::: "memory");  // tile loads do not say that they read memory
+    const uint8_t* const far = far_of(now.unit, p.end[s], p.next[s]);
+    const int lines = (now.units * layout.unit_bytes / 64 + now.products - 1) / now.products;
+    for (int64_t block = 0; block < shape.blocks; ++block) {
+      const int64_t t = block * shape.rows_a_block;
+      const uint8_t* const a = p.panels + block * shape.bytes_a_block + w.first_unit(i) * layout.unit * 2 * kBlockRows;
+      const float* const sums = p.sums + t * p.run_stride + w.first_unit(i) * w.a_unit;
+      tiles(shape.rows_a_block, {w, now, block == 0 ? next : Run{}, a, sums, far, w.unit(i + 2), block == 0 ? lines : 0},
+            p.acc + (s * p.acc_rows + t) * kStripRows);
     }
+    now = next;
   }
   finish(p);
 }
