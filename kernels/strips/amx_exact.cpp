@@ -108,6 +108,8 @@ template <int kBits, int kQuad>
   return v;
 }
 
+using Unpack = void(const uint8_t* p, int blocks, __m512i table, uint8_t* to);
+
 template <int kBits, Signed kSigned, int kQuad = 0>
 [[gnu::always_inline]] inline void unpack_block(const uint8_t* p, __m512i table, uint8_t* to) {
   if constexpr (kSigned == Signed::top)
@@ -119,170 +121,153 @@ template <int kBits, Signed kSigned, int kQuad = 0>
   if constexpr (kQuad < 7) unpack_block<kBits, kSigned, kQuad + 1>(p, table, to);
 }
 
-// kBlocks blocks of 32 columns.
-template <int kBlocks, int kBits>
-[[gnu::always_inline]] inline void unpack(Signed how, const uint8_t* p, __m512i table, uint8_t* to) {
-  for (int b = 0; b < kBlocks; ++b, p += 64 * kBits, to += 512) {
-    if (how == Signed::top) unpack_block<kBits, Signed::top>(p, table, to);
-    else if (how == Signed::minus) unpack_block<kBits, Signed::minus>(p, table, to);
-    else if (kBits <= 4 && how == Signed::table) unpack_block<kBits, kBits <= 4 ? Signed::table : Signed::plain>(p, table, to);
-    else unpack_block<kBits, Signed::plain>(p, table, to);
-  }
+template <int kBits, Signed kSigned>
+void unpack(const uint8_t* p, int blocks, __m512i table, uint8_t* to) {
+  for (int b = 0; b < blocks; ++b, p += 64 * kBits, to += 512) unpack_block<kBits, kSigned>(p, table, to);
 }
-template <int kBlocks>
-[[gnu::always_inline]] inline void unpack(int bits, Signed how, const uint8_t* p, __m512i table, uint8_t* to) {
-  switch (bits) {
-    case 1: return unpack<kBlocks, 1>(how, p, table, to);
-    case 2: return unpack<kBlocks, 2>(how, p, table, to);
-    case 3: return unpack<kBlocks, 3>(how, p, table, to);
-    case 4: return unpack<kBlocks, 4>(how, p, table, to);
-    case 5: return unpack<kBlocks, 5>(how, p, table, to);
-    case 6: return unpack<kBlocks, 6>(how, p, table, to);
-    default: return unpack<kBlocks, 8>(how, p, table, to);
+
+template <int kBits>
+Unpack* unpacking(Signed how) {
+  if (how == Signed::top) return unpack<kBits, Signed::top>;
+  if (how == Signed::minus) return unpack<kBits, Signed::minus>;
+  if (kBits <= 4 && how == Signed::table) return unpack<kBits, kBits <= 4 ? Signed::table : Signed::plain>;
+  return unpack<kBits, Signed::plain>;
+}
+
+Unpack* unpacking(const StripLayout& layout) {
+  const Signed how = kind(layout);
+  switch (layout.bits) {
+    case 1: return unpacking<1>(how);
+    case 2: return unpacking<2>(how);
+    case 3: return unpacking<3>(how);
+    case 4: return unpacking<4>(how);
+    case 5: return unpacking<5>(how);
+    case 6: return unpacking<6>(how);
+    default: return unpacking<8>(how);
   }
 }
 
 constexpr int kRunCols = 256;
 
-// What of a strip goes through the tiles at a time, and where it is put: up to kRunCols columns.
+// What of a strip goes through the tiles at a time, up to kRunCols columns, unpacked.
 struct Run {
   const uint8_t* unit = nullptr;
-  int units = 0, groups = 0, products = 0;
-  uint8_t* codes = nullptr;
-  float *scale = nullptr, *min = nullptr;
+  int units = 0, groups = 0;
+  alignas(kPage) uint8_t codes[kStripRows * kRunCols];
+  alignas(64) float scale[kMostGroups * kStripRows], min[kMostGroups * kStripRows];
 };
 
-// Several strips in lockstep, run after run.
+// Strips in lockstep, run after run.
 struct Walk {
   const Lockstep& p;
   Signed how;
-  __m512i table;
-  int step, a_unit, units_a_run;  // columns of a tile product, groups of a unit
-  int64_t count;                  // of all runs
-  int unit_shift;
-  alignas(kPage) uint8_t codes[2][kStripRows * kRunCols];
-  alignas(64) float scale[2][kMostGroups * kStripRows], min[2][kMostGroups * kStripRows];
+  Unpack* unpack;
+  __m512i unpacked_by;
+  __m512 factor;  // takes that of the codes out of the scales
+  int a_unit, units_a_run;  // groups of a unit
 
-  int64_t first_unit(int64_t i) const { return i / p.streams * units_a_run; }
-  const uint8_t* unit(int64_t i) const { return p.strip[i % p.streams] + first_unit(i) * p.layout.unit_bytes; }
-  Run run(int64_t i) {
-    Run r;
-    r.codes = codes[i % 2], r.scale = scale[i % 2], r.min = p.layout.has_min ? min[i % 2] : nullptr;
-    if (i >= count) return r;
-    const int64_t units = p.units - first_unit(i), groups = p.groups - first_unit(i) * a_unit;
-    r.unit = unit(i);
-    r.units = static_cast<int>(units < units_a_run ? units : units_a_run);
-    r.groups = static_cast<int>(groups < r.units * a_unit ? groups : r.units * a_unit);
-    r.products = r.groups * (p.layout.group / step);
-    return r;
+  const uint8_t* unit(int64_t u, int s) const { return p.strip[s] + (u < p.units ? u : p.units) * p.layout.unit_bytes; }
+
+  // The run of strip s from unit u on, ready for the tiles.
+  void read(int64_t u, int s, Run& run) const {
+    const StripLayout& layout = p.layout;
+    const int64_t units = p.units - u, groups = p.groups - u * a_unit;
+    run.unit = unit(u, s);
+    run.units = static_cast<int>(units < units_a_run ? units : units_a_run);
+    run.groups = static_cast<int>(groups < run.units * a_unit ? groups : run.units * a_unit);
+    for (int i = 0; i < run.units; ++i) {
+      const uint8_t* from = run.unit + i * layout.unit_bytes;
+      float* const scale = run.scale + i * a_unit * kStripRows;
+      unpack(from + layout.header, layout.unit / 32, unpacked_by, run.codes + i * layout.unit * kStripRows);
+      if (layout.scale == StripScale::f16 && !layout.has_min) {  // shorter than what is general
+        for (int g = 0; g < a_unit; ++g)
+          _mm512_store_ps(scale + kStripRows * g, _mm512_mul_ps(f16_at(from + 2 * kStripRows * g), factor));
+        continue;
+      }
+      const int left = run.groups - i * a_unit, used = left < a_unit ? left : a_unit;
+      scales(layout, from, used, scale, run.min + i * a_unit * kStripRows);
+      if (how == Signed::top)
+        for (int g = 0; g < used; ++g)
+          _mm512_store_ps(scale + kStripRows * g, _mm512_mul_ps(_mm512_load_ps(scale + kStripRows * g), factor));
+    }
   }
 };
 
-// The part of a block of activation rows that a run adds.
+// A run times a block of activation rows.
 struct Tiles {
-  const Walk& walk;
-  const Run& now;
-  Run next;  // is unpacked meanwhile
+  const Run& run;
   const uint8_t* a;
+  int steps_a_group;
+  bool has_min;
   const float* sums;
-  // Wanted in the second cache, and in the first; so many lines of each a product. A burst of them would stall.
+  int64_t run_stride;
+  float* to;
+  // Wanted in the second cache, and in the first; so many lines of each a group. A burst of them would stall.
   const uint8_t *far, *near;
   int lines;
 };
 
 template <int kCount>
 [[gnu::always_inline]] inline void combine(const Tiles& t, int g, const int32_t* c, __m512* acc) {
-  const __m512 scale = _mm512_load_ps(t.now.scale + kStripRows * g);
+  const __m512 scale = _mm512_load_ps(t.run.scale + kStripRows * g);
 #pragma GCC unroll 8
   for (int i = 0; i < kCount; ++i) {
     const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(zmm(c + kStripRows * i), 8), zmm(c + kStripRows * (kCount + i)));
     acc[i] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum), acc[i]);
   }
-  if (!t.now.min) return;
-  const __m512 min = _mm512_load_ps(t.now.min + kStripRows * g);
+  if (!t.has_min) return;
+  const __m512 min = _mm512_load_ps(t.run.min + kStripRows * g);
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) acc[i] = _mm512_fmadd_ps(min, _mm512_set1_ps(t.sums[i * t.walk.p.run_stride + g]), acc[i]);
-}
-
-// What product q of this run has time for: so much of the next one as it multiplies itself.
-template <int kStep>
-[[gnu::always_inline]] inline void unpack_ahead(const Walk& w, const Run& run, int q) {
-  constexpr int kBlocks = kStep == 64 ? 2 : 1;
-  if (q >= run.products || (kStep == 16 && q % 2 != 0)) return;
-  const StripLayout& layout = w.p.layout;
-  const int col = kStep * q;
-  const uint8_t* from = run.unit + ((col >> w.unit_shift) + 1) * layout.header + col * 2 * layout.bits;
-  unpack<kBlocks>(layout.bits, w.how, from, w.table, run.codes + kStripRows * col);
+  for (int i = 0; i < kCount; ++i) acc[i] = _mm512_fmadd_ps(min, _mm512_set1_ps(t.sums[i * t.run_stride + g]), acc[i]);
 }
 
 // kLate groups after its product a tile is combined.
 template <int kCount, int kStep>
-void tiles(const Tiles& t, float* to) {
+void tiles(const Tiles& t) {
   constexpr int kLate = 2;
   constexpr int64_t kTile = 16 * kStep;
   alignas(kPage) uint8_t c[kLate][2 * kPage];
   __m512 acc[kCount];
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) acc[i] = _mm512_load_ps(to + kStripRows * i);
-  const int steps_a_group = kStep < 64 ? 1 : t.walk.p.layout.group / kStep;
+  for (int i = 0; i < kCount; ++i) acc[i] = _mm512_load_ps(t.to + kStripRows * i);
+  const int steps_a_group = kStep < 64 ? 1 : t.steps_a_group;
   const auto sums = [&](int g) __attribute__((always_inline)) {  // of group g, just before the next product's tiles
     return reinterpret_cast<int32_t*>(c[g % kLate] + (kTile * steps_a_group * (g + 1) + kPage - 1024) % kPage);
   };
-  int g = 0;
-  for (int q = 0, k = 0; q < t.now.products; ++q) {
-    if (k == 0) _tile_zero(0);
-    _tile_loadd(1, t.a + kTile * q, kStep);
-    _tile_loadd(2, t.now.codes + kTile * q, 64);
-    _tile_dpbssd(0, 1, 2);
-    unpack_ahead<kStep>(t.walk, t.next, q);
-    for (int i = t.lines * q; i < t.lines * (q + 1); ++i) {
-      _mm_prefetch(reinterpret_cast<const char*>(t.far + 64 * i), _MM_HINT_T1);
-      _mm_prefetch(reinterpret_cast<const char*>(t.near + 64 * i), _MM_HINT_T0);
+  const uint8_t *a = t.a, *b = t.run.codes, *far = t.far, *near = t.near;
+  const int groups = t.run.groups;
+  for (int g = 0; g < groups; ++g) {
+    _tile_zero(0);
+    for (int k = 0; k < steps_a_group; ++k, a += kTile, b += kTile) {
+      _tile_loadd(1, a, kStep);
+      _tile_loadd(2, b, 64);
+      _tile_dpbssd(0, 1, 2);
     }
-    if (++k < steps_a_group) continue;
+    for (int i = 0; i < t.lines; ++i, far += 64, near += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(far), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(near), _MM_HINT_T0);
+    }
     if (g >= kLate) combine<kCount>(t, g - kLate, sums(g - kLate), acc);
     _tile_stored(0, sums(g), 64);
-    ++g, k = 0;
   }
-  for (int late = g < kLate ? 0 : g - kLate; late < g; ++late) combine<kCount>(t, late, sums(late), acc);
+  for (int g = groups < kLate ? 0 : groups - kLate; g < groups; ++g) combine<kCount>(t, g, sums(g), acc);
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) _mm512_store_ps(to + kStripRows * i, acc[i]);
+  for (int i = 0; i < kCount; ++i) _mm512_store_ps(t.to + kStripRows * i, acc[i]);
 }
 
 template <int kCount>
-void tiles(const Tiles& t, float* to) {
-  switch (t.walk.step) {
-    case 16: return tiles<kCount, 16>(t, to);
-    case 32: return tiles<kCount, 32>(t, to);
-    default: return tiles<kCount, 64>(t, to);
+void tiles(int step, const Tiles& t) {
+  switch (step) {
+    case 16: return tiles<kCount, 16>(t);
+    case 32: return tiles<kCount, 32>(t);
+    default: return tiles<kCount, 64>(t);
   }
 }
-void tiles(int count, const Tiles& t, float* to) {
+void tiles(int count, int step, const Tiles& t) {
   switch (count) {
-    case 4: return tiles<4>(t, to);
-    case 6: return tiles<6>(t, to);
-    default: return tiles<8>(t, to);
-  }
-}
-
-void read_scales(const Walk& w, const Run& run) {
-  const StripLayout& layout = w.p.layout;
-  for (int u = 0; u < run.units; ++u) {
-    const int first = u * w.a_unit, left = run.groups - first;
-    float* const min = run.min ? run.min + first * kStripRows : nullptr;
-    scales(layout, run.unit + u * layout.unit_bytes, left < w.a_unit ? left : w.a_unit, run.scale + first * kStripRows, min);
-  }
-  if (w.how != Signed::top || layout.bits == 8) return;
-  const __m512 factor = _mm512_set1_ps(1.0f / static_cast<float>(1 << (8 - layout.bits)));  // that of the codes
-  for (int g = 0; g < run.groups; ++g)
-    _mm512_store_ps(run.scale + kStripRows * g, _mm512_mul_ps(_mm512_load_ps(run.scale + kStripRows * g), factor));
-}
-
-void unpack_all(const Walk& w, const Run& run) {
-  for (int q = 0; q < run.products; ++q) {
-    if (w.step == 16) unpack_ahead<16>(w, run, q);
-    else if (w.step == 32) unpack_ahead<32>(w, run, q);
-    else unpack_ahead<64>(w, run, q);
+    case 4: return tiles<4>(step, t);
+    case 6: return tiles<6>(step, t);
+    default: return tiles<8>(step, t);
   }
 }
 
@@ -291,29 +276,30 @@ void multiply(const Lockstep& p) {
   const Signed how = kind(layout);
   if (p.rows < fewest(layout.group) || how == Signed::none) return avx512_multiply(p);
   const Panels shape = panels(p.rows, p.units * layout.unit, layout.group);
-  const int units_a_run = kRunCols / layout.unit;
-  Walk w{p, how, constant(layout), step_of(layout.group), layout.unit / layout.group, units_a_run,
-         (p.units + units_a_run - 1) / units_a_run * p.streams, __builtin_ctz(static_cast<unsigned>(layout.unit))};
+  const int step = step_of(layout.group);
+  const Walk w{p, how, unpacking(layout), constant(layout),
+               _mm512_set1_ps(how == Signed::top ? 1.0f / static_cast<float>(1 << (8 - layout.bits)) : 1.0f),
+               layout.unit / layout.group, kRunCols / layout.unit};
+  Run runs[2];
   start(p, shape.blocks * shape.rows_a_block);
-  Run now = w.run(0);
-  read_scales(w, now);
-  unpack_all(w, now);
-  for (int64_t i = 0; i < w.count; ++i) {
-    const int64_t s = i % p.streams;
-    Run next = w.run(i + 1);
-    read_scales(w, next);
-    asm volatile("" ::: "memory");  // tile loads do not say that they read memory
-    const uint8_t* const far = far_of(now.unit, p.end[s], p.next[s]);
-    const int lines = (now.units * layout.unit_bytes / 64 + now.products - 1) / now.products;
-    for (int64_t block = 0; block < shape.blocks; ++block) {
-      const int64_t t = block * shape.rows_a_block;
-      const uint8_t* const a = p.panels + block * shape.bytes_a_block + w.first_unit(i) * layout.unit * 2 * kBlockRows;
-      const float* const sums = p.sums + t * p.run_stride + w.first_unit(i) * w.a_unit;
-      tiles(shape.rows_a_block, {w, now, block == 0 ? next : Run{}, a, sums, far, w.unit(i + 2), block == 0 ? lines : 0},
-            p.acc + (s * p.acc_rows + t) * kStripRows);
+  w.read(0, 0, runs[0]);
+  int turn = 0;
+  for (int64_t u = 0; u < p.units; u += w.units_a_run)
+    for (int s = 0; s < p.streams; ++s, turn ^= 1) {
+      const Run& now = runs[turn];
+      const int64_t u1 = u + (s + 1) / p.streams * w.units_a_run, u2 = u + (s + 2) / p.streams * w.units_a_run;
+      if (u1 < p.units) w.read(u1, (s + 1) % p.streams, runs[turn ^ 1]);
+      asm volatile("" ::: "memory");  // tile loads do not say that they read memory
+      const int lines = (now.units * layout.unit_bytes / 64 + now.groups - 1) / now.groups;
+      Tiles tile{now, p.panels + u * layout.unit * 2 * kBlockRows, layout.group / step, layout.has_min, p.sums + u * w.a_unit,
+                 p.run_stride, p.acc + s * p.acc_rows * kStripRows, far_of(now.unit, p.end[s], p.next[s]),
+                 w.unit(u2, (s + 2) % p.streams), lines};
+      for (int64_t block = 0; block < shape.blocks; ++block) {
+        tiles(shape.rows_a_block, step, tile);
+        tile.lines = 0;
+        tile.a += shape.bytes_a_block, tile.sums += shape.rows_a_block * p.run_stride, tile.to += shape.rows_a_block * kStripRows;
+      }
     }
-    now = next;
-  }
   finish(p);
 }
 
