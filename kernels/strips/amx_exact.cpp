@@ -64,6 +64,8 @@ void open(const Lockstep& p) {
   config.colsb[0] = 64, config.rows[0] = static_cast<uint8_t>(lines);                              // C
   config.colsb[1] = static_cast<uint16_t>(step), config.rows[1] = static_cast<uint8_t>(lines);      // A
   config.colsb[2] = 64, config.rows[2] = static_cast<uint8_t>(step / 4);                            // B
+  config.colsb[3] = 64, config.rows[3] = config.rows[0];                                            // C and B of another strip
+  config.colsb[4] = 64, config.rows[4] = config.rows[2];
   asm volatile("" ::"r"(&config) : "memory");  // GCC 12 would drop the stores
   _tile_loadconfig(&config);
 }
@@ -147,49 +149,51 @@ Unpack* unpacking(const StripLayout& layout) {
   }
 }
 
-constexpr int kRunCols = 256;
+constexpr int kRunCols = 256, kPair = 2;
 
-// What of a strip goes through the tiles at a time, up to kRunCols columns, unpacked.
+// What of two strips goes through the tiles at a time, unpacked: up to kRunCols columns of each.
 struct Run {
-  const uint8_t* unit = nullptr;
-  int units = 0, groups = 0;
-  alignas(kPage) uint8_t codes[kStripRows * kRunCols];
-  alignas(64) float scale[kMostGroups * kStripRows], min[kMostGroups * kStripRows];
+  int strips = 0, groups = 0;
+  alignas(kPage) uint8_t codes[kPair][kStripRows * kRunCols];
+  alignas(64) float scale[kPair][kMostGroups * kStripRows], min[kPair][kMostGroups * kStripRows];
 };
 
-// Strips in lockstep, run after run.
+// Strips in lockstep, pair after pair, run after run.
 struct Walk {
   const Lockstep& p;
   Signed how;
   Unpack* unpack;
   __m512i unpacked_by;
-  __m512 factor;  // takes that of the codes out of the scales
+  __m512 factor;            // takes that of the codes out of the scales
   int a_unit, units_a_run;  // groups of a unit
 
+  int64_t units(int64_t u) const { return p.units - u < units_a_run ? p.units - u : units_a_run; }
   const uint8_t* unit(int64_t u, int s) const { return p.strip[s] + (u < p.units ? u : p.units) * p.layout.unit_bytes; }
 
-  // The run of strip s from unit u on, ready for the tiles.
+  // The run of the strips from s on that begins with unit u, ready for the tiles.
   void read(int64_t u, int s, Run& run) const {
-    const StripLayout& layout = p.layout;
-    const int64_t units = p.units - u, groups = p.groups - u * a_unit;
-    run.unit = unit(u, s);
-    run.units = static_cast<int>(units < units_a_run ? units : units_a_run);
-    run.groups = static_cast<int>(groups < run.units * a_unit ? groups : run.units * a_unit);
-    for (int i = 0; i < run.units; ++i) {
-      const uint8_t* from = run.unit + i * layout.unit_bytes;
-      float* const scale = run.scale + i * a_unit * kStripRows;
-      unpack(from + layout.header, layout.unit / 32, unpacked_by, run.codes + i * layout.unit * kStripRows);
-      if (layout.scale == StripScale::f16 && !layout.has_min) {  // shorter than what is general
-        for (int g = 0; g < a_unit; ++g)
-          _mm512_store_ps(scale + kStripRows * g, _mm512_mul_ps(f16_at(from + 2 * kStripRows * g), factor));
-        continue;
+    const int64_t count = units(u), groups = p.groups - u * a_unit;
+    run.strips = p.streams - s < kPair ? p.streams - s : kPair;
+    run.groups = static_cast<int>(groups < count * a_unit ? groups : count * a_unit);
+    for (int i = 0; i < run.strips; ++i)
+      for (int64_t k = 0; k < count; ++k) {
+        const int64_t first = k * a_unit, left = run.groups - first, at = first * kStripRows;
+        read(unit(u + k, s + i), static_cast<int>(left < a_unit ? left : a_unit), run.codes[i] + k * p.layout.unit * kStripRows,
+             run.scale[i] + at, run.min[i] + at);
       }
-      const int left = run.groups - i * a_unit, used = left < a_unit ? left : a_unit;
-      scales(layout, from, used, scale, run.min + i * a_unit * kStripRows);
-      if (how == Signed::top)
-        for (int g = 0; g < used; ++g)
-          _mm512_store_ps(scale + kStripRows * g, _mm512_mul_ps(_mm512_load_ps(scale + kStripRows * g), factor));
+  }
+  [[gnu::always_inline]] void read(const uint8_t* from, int groups, uint8_t* codes, float* scale, float* min) const {
+    const StripLayout& layout = p.layout;
+    unpack(from + layout.header, layout.unit / 32, unpacked_by, codes);
+    if (layout.scale == StripScale::f16 && !layout.has_min) {  // shorter than what is general
+      for (int g = 0; g < groups; ++g)
+        _mm512_store_ps(scale + kStripRows * g, _mm512_mul_ps(f16_at(from + 2 * kStripRows * g), factor));
+      return;
     }
+    scales(layout, from, groups, scale, min);
+    if (how != Signed::top) return;
+    for (int g = 0; g < groups; ++g)
+      _mm512_store_ps(scale + kStripRows * g, _mm512_mul_ps(_mm512_load_ps(scale + kStripRows * g), factor));
   }
 };
 
@@ -201,60 +205,83 @@ struct Tiles {
   bool has_min;
   const float* sums;
   int64_t run_stride;
-  float* to;
-  // Wanted in the second cache, and in the first; so many lines of each a group. A burst of them would stall.
-  const uint8_t *far, *near;
+  float* to[kPair];
+  // Wanted in the second cache, and in the first; so many lines of each a group and strip. A burst of them would stall.
+  const uint8_t *far[kPair], *near[kPair];
   int lines;
 };
 
 template <int kCount>
-[[gnu::always_inline]] inline void combine(const Tiles& t, int g, const int32_t* c, __m512* acc) {
-  const __m512 scale = _mm512_load_ps(t.run.scale + kStripRows * g);
+[[gnu::always_inline]] inline void combine(const Tiles& t, int i, int g, const int32_t* c, __m512* acc) {
+  const __m512 scale = _mm512_load_ps(t.run.scale[i] + kStripRows * g);
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) {
-    const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(zmm(c + kStripRows * i), 8), zmm(c + kStripRows * (kCount + i)));
-    acc[i] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum), acc[i]);
+  for (int r = 0; r < kCount; ++r) {
+    const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(zmm(c + kStripRows * r), 8), zmm(c + kStripRows * (kCount + r)));
+    acc[r] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum), acc[r]);
   }
   if (!t.has_min) return;
-  const __m512 min = _mm512_load_ps(t.run.min + kStripRows * g);
+  const __m512 min = _mm512_load_ps(t.run.min[i] + kStripRows * g);
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) acc[i] = _mm512_fmadd_ps(min, _mm512_set1_ps(t.sums[i * t.run_stride + g]), acc[i]);
+  for (int r = 0; r < kCount; ++r) acc[r] = _mm512_fmadd_ps(min, _mm512_set1_ps(t.sums[r * t.run_stride + g]), acc[r]);
 }
 
-// kLate groups after its product a tile is combined.
-template <int kCount, int kStep>
+// A group after its product a tile is combined.
+template <int kCount, int kStep, int kStrips>
 void tiles(const Tiles& t) {
-  constexpr int kLate = 2;
   constexpr int64_t kTile = 16 * kStep;
-  alignas(kPage) uint8_t c[kLate][2 * kPage];
-  __m512 acc[kCount];
+  alignas(kPage) uint8_t c[kPair][2 * kPage];
+  __m512 acc0[kCount], acc1[kCount];
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) acc[i] = _mm512_load_ps(t.to + kStripRows * i);
+  for (int r = 0; r < kCount; ++r) {
+    acc0[r] = _mm512_load_ps(t.to[0] + kStripRows * r);
+    if (kStrips > 1) acc1[r] = _mm512_load_ps(t.to[1] + kStripRows * r);
+  }
   const int steps_a_group = kStep < 64 ? 1 : t.steps_a_group;
-  const auto sums = [&](int g) __attribute__((always_inline)) {  // of group g, just before the next product's tiles
-    return reinterpret_cast<int32_t*>(c[g % kLate] + (kTile * steps_a_group * (g + 1) + kPage - 1024) % kPage);
+  // Where in a page the sums of group g lie: just before the next product's tiles.
+  const auto at = [&](int g) __attribute__((always_inline)) {
+    return static_cast<unsigned>(kTile * steps_a_group * (g + 1) + kPage - 1024) % kPage;
   };
-  const uint8_t *a = t.a, *b = t.run.codes, *far = t.far, *near = t.near;
+  const auto sums = [&](int i, int g) __attribute__((always_inline)) { return reinterpret_cast<int32_t*>(c[i] + at(g)); };
+  const uint8_t *a = t.a, *b = t.run.codes[0];
   const int groups = t.run.groups;
   for (int g = 0; g < groups; ++g) {
     _tile_zero(0);
+    if (kStrips > 1) _tile_zero(3);
     for (int k = 0; k < steps_a_group; ++k, a += kTile, b += kTile) {
       _tile_loadd(1, a, kStep);
       _tile_loadd(2, b, 64);
       _tile_dpbssd(0, 1, 2);
+      if (kStrips == 1) continue;
+      _tile_loadd(4, b + kStripRows * kRunCols, 64);
+      _tile_dpbssd(3, 1, 4);
     }
-    for (int i = 0; i < t.lines; ++i, far += 64, near += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(far), _MM_HINT_T1);
-      _mm_prefetch(reinterpret_cast<const char*>(near), _MM_HINT_T0);
+    for (int i = t.lines * g; i < t.lines * (g + 1); ++i) {
+      _mm_prefetch(reinterpret_cast<const char*>(t.far[0] + 64 * i), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(t.near[0] + 64 * i), _MM_HINT_T0);
+      if (kStrips == 1) continue;
+      _mm_prefetch(reinterpret_cast<const char*>(t.far[1] + 64 * i), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(t.near[1] + 64 * i), _MM_HINT_T0);
     }
-    if (g >= kLate) combine<kCount>(t, g - kLate, sums(g - kLate), acc);
-    _tile_stored(0, sums(g), 64);
+    if (g > 0) {
+      combine<kCount>(t, 0, g - 1, sums(0, g - 1), acc0);
+      if (kStrips > 1) combine<kCount>(t, 1, g - 1, sums(1, g - 1), acc1);
+    }
+    _tile_stored(0, sums(0, g), 64);
+    if (kStrips > 1) _tile_stored(3, sums(1, g), 64);
   }
-  for (int g = groups < kLate ? 0 : groups - kLate; g < groups; ++g) combine<kCount>(t, g, sums(g), acc);
+  combine<kCount>(t, 0, groups - 1, sums(0, groups - 1), acc0);
+  if (kStrips > 1) combine<kCount>(t, 1, groups - 1, sums(1, groups - 1), acc1);
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) _mm512_store_ps(t.to + kStripRows * i, acc[i]);
+  for (int r = 0; r < kCount; ++r) {
+    _mm512_store_ps(t.to[0] + kStripRows * r, acc0[r]);
+    if (kStrips > 1) _mm512_store_ps(t.to[1] + kStripRows * r, acc1[r]);
+  }
 }
 
+template <int kCount, int kStep>
+void tiles(const Tiles& t) {
+  t.run.strips == 1 ? tiles<kCount, kStep, 1>(t) : tiles<kCount, kStep, 2>(t);
+}
 template <int kCount>
 void tiles(int step, const Tiles& t) {
   switch (step) {
@@ -285,19 +312,24 @@ void multiply(const Lockstep& p) {
   w.read(0, 0, runs[0]);
   int turn = 0;
   for (int64_t u = 0; u < p.units; u += w.units_a_run)
-    for (int s = 0; s < p.streams; ++s, turn ^= 1) {
+    for (int s = 0; s < p.streams; s += kPair, turn ^= 1) {
       const Run& now = runs[turn];
-      const int64_t u1 = u + (s + 1) / p.streams * w.units_a_run, u2 = u + (s + 2) / p.streams * w.units_a_run;
-      if (u1 < p.units) w.read(u1, (s + 1) % p.streams, runs[turn ^ 1]);
+      const int s1 = s + kPair < p.streams ? s + kPair : 0;
+      const int64_t u1 = s1 == 0 ? u + w.units_a_run : u;
+      if (u1 < p.units) w.read(u1, s1, runs[turn ^ 1]);
       asm volatile("" ::: "memory");  // tile loads do not say that they read memory
-      const int lines = (now.units * layout.unit_bytes / 64 + now.groups - 1) / now.groups;
       Tiles tile{now, p.panels + u * layout.unit * 2 * kBlockRows, layout.group / step, layout.has_min, p.sums + u * w.a_unit,
-                 p.run_stride, p.acc + s * p.acc_rows * kStripRows, far_of(now.unit, p.end[s], p.next[s]),
-                 w.unit(u2, (s + 2) % p.streams), lines};
+                 p.run_stride, {}, {}, {}, static_cast<int>(w.units(u) * layout.unit_bytes / 64 + now.groups - 1) / now.groups};
+      for (int i = 0; i < now.strips; ++i) {
+        tile.to[i] = p.acc + (s + i) * p.acc_rows * kStripRows;
+        tile.far[i] = far_of(w.unit(u, s + i), p.end[s + i], p.next[s + i]);
+        tile.near[i] = w.unit(u + w.units_a_run, s + i);
+      }
       for (int64_t block = 0; block < shape.blocks; ++block) {
         tiles(shape.rows_a_block, step, tile);
         tile.lines = 0;
-        tile.a += shape.bytes_a_block, tile.sums += shape.rows_a_block * p.run_stride, tile.to += shape.rows_a_block * kStripRows;
+        tile.a += shape.bytes_a_block, tile.sums += shape.rows_a_block * p.run_stride;
+        for (int i = 0; i < now.strips; ++i) tile.to[i] += shape.rows_a_block * kStripRows;
       }
     }
   finish(p);
