@@ -14,7 +14,7 @@ constexpr int kBlockRows = 8;  // activation rows in a tile
 constexpr int kPage = 4096;
 
 // With fewer activation rows VNNI is as fast: a product's tile has to be stored and combined however few columns it sums.
-[[gnu::always_inline]] inline int64_t fewest(int group) { return group == 16 ? 9 : group == 32 ? 5 : 3; }
+[[gnu::always_inline]] inline int64_t fewest(int group) { return group == 16 ? 13 : group == 32 ? 5 : 3; }
 
 struct alignas(64) Config {
   uint8_t palette = 1, start = 0, reserved[14] = {};
