@@ -11,10 +11,11 @@ namespace {
 
 using matmul::Pieces;
 
-constexpr int64_t kPanelAlign = 4096;
-
 // Multiply-adds that are worth another thread, and bytes that are worth a piece of their own.
 constexpr int64_t kWork = 1 << 17, kWorthAPiece = 56 << 10;
+
+// Panels begin with a page, for a variant that lays its stores beside them.
+constexpr int64_t kPanelAlign = 4096;
 
 // Strips [first, first + count) of a job. Stream s walks its share of them, one after the other.
 struct Piece {
