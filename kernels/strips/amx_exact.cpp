@@ -9,8 +9,12 @@ namespace {
 
 constexpr int kBlockRows = 8;  // activation rows in a tile
 
+// A tile load waits for a store before it whose address has the same last twelve bits. So codes and panels lie alike in their
+// pages, and what is stored meanwhile lies where the loads have passed.
+constexpr int kPage = 4096;
+
 // With fewer activation rows VNNI is as fast: a product's tile has to be stored and combined however few columns it sums.
-[[gnu::always_inline]] inline int64_t fewest(int group) { return group == 16 ? 9 : group == 32 ? 5 : 3; }
+[[gnu::always_inline]] inline int64_t fewest(int group) { return group == 16 ? 13 : group == 32 ? 5 : 3; }
 
 struct alignas(64) Config {
   uint8_t palette = 1, start = 0, reserved[14] = {};
@@ -25,8 +29,9 @@ Panels panels(int64_t rows, int64_t padded, int group) {
   Panels p;
   if (rows < fewest(group)) return p;
   p.blocks = (rows + kBlockRows - 1) / kBlockRows;
-  p.rows_a_block = static_cast<int>((rows + p.blocks - 1) / p.blocks);
-  p.bytes_a_block = 2 * padded * p.rows_a_block;
+  p.rows_a_block = static_cast<int>((rows + p.blocks - 1) / p.blocks + 1) / 2 * 2;
+  if (p.rows_a_block < 4) p.rows_a_block = 4;
+  p.bytes_a_block = (2 * kBlockRows * padded + kPage - 1) / kPage * kPage;
   return p;
 }
 
@@ -43,7 +48,7 @@ void fill(const Panels& shape, int64_t block, const uint8_t* planes, int64_t pla
                                   _mm512_extracti32x4_epi32(both, 3)};
       for (int h = 0; h < 2; ++h) {
         const int64_t col = c + 16 * h;
-        uint8_t* at = to + col / step * step * 2 * count + i * step + col % step;
+        uint8_t* at = to + col / step * step * 2 * kBlockRows + i * step + col % step;
         _mm_store_si128(reinterpret_cast<__m128i*>(at), quarter[h]);
         _mm_store_si128(reinterpret_cast<__m128i*>(at + count * step), quarter[2 + h]);
       }
@@ -56,9 +61,11 @@ void open(const Lockstep& p) {
   if (shape.blocks == 0) return;
   const int lines = 2 * shape.rows_a_block, step = step_of(p.layout.group);
   Config config;
-  for (int t = 0; t < 4; ++t) config.colsb[t] = 64, config.rows[t] = static_cast<uint8_t>(lines);  // C
-  for (int t = 4; t < 6; ++t) config.colsb[t] = static_cast<uint16_t>(step), config.rows[t] = static_cast<uint8_t>(lines);  // A
-  for (int t = 6; t < 8; ++t) config.colsb[t] = 64, config.rows[t] = static_cast<uint8_t>(step / 4);  // B
+  config.colsb[0] = 64, config.rows[0] = static_cast<uint8_t>(lines);                              // C
+  config.colsb[1] = static_cast<uint16_t>(step), config.rows[1] = static_cast<uint8_t>(lines);      // A
+  config.colsb[2] = 64, config.rows[2] = static_cast<uint8_t>(step / 4);                            // B
+  config.colsb[3] = 64, config.rows[3] = config.rows[0];                                            // C and B of another strip
+  config.colsb[4] = 64, config.rows[4] = config.rows[2];
   asm volatile("" ::"r"(&config) : "memory");  // GCC 12 would drop the stores
   _tile_loadconfig(&config);
 }
@@ -142,121 +149,189 @@ Unpack* unpacking(const StripLayout& layout) {
   }
 }
 
-// The part of a block of activation rows that a unit of one strip adds.
+constexpr int kRunCols = 256, kPair = 2;
+
+// What of two strips goes through the tiles at a time, unpacked: up to kRunCols columns of each.
+struct Run {
+  int strips = 0, groups = 0;
+  alignas(kPage) uint8_t codes[kPair][kStripRows * kRunCols];
+  alignas(64) float scale[kPair][kMostGroups * kStripRows], min[kPair][kMostGroups * kStripRows];
+};
+
+// Strips in lockstep, pair after pair, run after run.
+struct Walk {
+  const Lockstep& p;
+  Signed how;
+  Unpack* unpack;
+  __m512i unpacked_by;
+  __m512 factor;            // takes that of the codes out of the scales
+  int a_unit, units_a_run;  // groups of a unit
+
+  int64_t units(int64_t u) const { return p.units - u < units_a_run ? p.units - u : units_a_run; }
+  const uint8_t* unit(int64_t u, int s) const { return p.strip[s] + (u < p.units ? u : p.units) * p.layout.unit_bytes; }
+
+  // The run of the strips from s on that begins with unit u, ready for the tiles.
+  void read(int64_t u, int s, Run& run) const {
+    const int64_t count = units(u), groups = p.groups - u * a_unit;
+    run.strips = p.streams - s < kPair ? p.streams - s : kPair;
+    run.groups = static_cast<int>(groups < count * a_unit ? groups : count * a_unit);
+    for (int i = 0; i < run.strips; ++i)
+      for (int64_t k = 0; k < count; ++k) {
+        const int64_t first = k * a_unit, left = run.groups - first, at = first * kStripRows;
+        read(unit(u + k, s + i), static_cast<int>(left < a_unit ? left : a_unit), run.codes[i] + k * p.layout.unit * kStripRows,
+             run.scale[i] + at, run.min[i] + at);
+      }
+  }
+  [[gnu::always_inline]] void read(const uint8_t* from, int groups, uint8_t* codes, float* scale, float* min) const {
+    const StripLayout& layout = p.layout;
+    unpack(from + layout.header, layout.unit / 32, unpacked_by, codes);
+    if (layout.scale == StripScale::f16 && !layout.has_min) {  // shorter than what is general
+      for (int g = 0; g < groups; ++g)
+        _mm512_store_ps(scale + kStripRows * g, _mm512_mul_ps(f16_at(from + 2 * kStripRows * g), factor));
+      return;
+    }
+    scales(layout, from, groups, scale, min);
+    if (how != Signed::top) return;
+    for (int g = 0; g < groups; ++g)
+      _mm512_store_ps(scale + kStripRows * g, _mm512_mul_ps(_mm512_load_ps(scale + kStripRows * g), factor));
+  }
+};
+
+// A run times a block of activation rows.
 struct Tiles {
-  const uint8_t *a, *b;
-  int groups, step, steps_a_group;
-  const float *scale, *min;  // min: or null
+  const Run& run;
+  const uint8_t* a;
+  int steps_a_group;
+  bool has_min;
   const float* sums;
   int64_t run_stride;
-  // Wanted in the second cache, and in the first; so many lines of each a group. A burst of them would stall.
-  const uint8_t *far, *near;
+  float* to[kPair];
+  // Wanted in the second cache, and in the first; so many lines of each a group and strip. A burst of them would stall.
+  const uint8_t *far[kPair], *near[kPair];
   int lines;
 };
 
 template <int kCount>
-[[gnu::always_inline]] inline void combine(const Tiles& p, int g, const int32_t* c, __m512* acc) {
-  const __m512 scale = _mm512_load_ps(p.scale + kStripRows * g);
+[[gnu::always_inline]] inline void combine(const Tiles& t, int i, int g, const int32_t* c, __m512* acc) {
+  const __m512 scale = _mm512_load_ps(t.run.scale[i] + kStripRows * g);
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) {
-    const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(zmm(c + kStripRows * i), 8), zmm(c + kStripRows * (kCount + i)));
-    acc[i] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum), acc[i]);
+  for (int r = 0; r < kCount; ++r) {
+    const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(zmm(c + kStripRows * r), 8), zmm(c + kStripRows * (kCount + r)));
+    acc[r] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum), acc[r]);
   }
-  if (!p.min) return;
-  const __m512 min = _mm512_load_ps(p.min + kStripRows * g);
+  if (!t.has_min) return;
+  const __m512 min = _mm512_load_ps(t.run.min[i] + kStripRows * g);
 #pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) acc[i] = _mm512_fmadd_ps(min, _mm512_set1_ps(p.sums[i * p.run_stride + g]), acc[i]);
+  for (int r = 0; r < kCount; ++r) acc[r] = _mm512_fmadd_ps(min, _mm512_set1_ps(t.sums[r * t.run_stride + g]), acc[r]);
 }
 
-// kLate groups after its product a tile is combined.
+// A group after its product a tile is combined.
+template <int kCount, int kStep, int kStrips>
+void tiles(const Tiles& t) {
+  constexpr int64_t kTile = 16 * kStep;
+  alignas(kPage) uint8_t c[kPair][2 * kPage];
+  __m512 acc0[kCount], acc1[kCount];
+#pragma GCC unroll 8
+  for (int r = 0; r < kCount; ++r) {
+    acc0[r] = _mm512_load_ps(t.to[0] + kStripRows * r);
+    if (kStrips > 1) acc1[r] = _mm512_load_ps(t.to[1] + kStripRows * r);
+  }
+  const int steps_a_group = kStep < 64 ? 1 : t.steps_a_group;
+  // Where in a page the sums of group g lie: just before the next product's tiles.
+  const auto at = [&](int g) __attribute__((always_inline)) {
+    return static_cast<unsigned>(kTile * steps_a_group * (g + 1) + kPage - 1024) % kPage;
+  };
+  const auto sums = [&](int i, int g) __attribute__((always_inline)) { return reinterpret_cast<int32_t*>(c[i] + at(g)); };
+  const uint8_t *a = t.a, *b = t.run.codes[0];
+  const int groups = t.run.groups;
+  for (int g = 0; g < groups; ++g) {
+    _tile_zero(0);
+    if (kStrips > 1) _tile_zero(3);
+    for (int k = 0; k < steps_a_group; ++k, a += kTile, b += kTile) {
+      _tile_loadd(1, a, kStep);
+      _tile_loadd(2, b, 64);
+      _tile_dpbssd(0, 1, 2);
+      if (kStrips == 1) continue;
+      _tile_loadd(4, b + kStripRows * kRunCols, 64);
+      _tile_dpbssd(3, 1, 4);
+    }
+    for (int i = t.lines * g; i < t.lines * (g + 1); ++i) {
+      _mm_prefetch(reinterpret_cast<const char*>(t.far[0] + 64 * i), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(t.near[0] + 64 * i), _MM_HINT_T0);
+      if (kStrips == 1) continue;
+      _mm_prefetch(reinterpret_cast<const char*>(t.far[1] + 64 * i), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(t.near[1] + 64 * i), _MM_HINT_T0);
+    }
+    if (g > 0) {
+      combine<kCount>(t, 0, g - 1, sums(0, g - 1), acc0);
+      if (kStrips > 1) combine<kCount>(t, 1, g - 1, sums(1, g - 1), acc1);
+    }
+    _tile_stored(0, sums(0, g), 64);
+    if (kStrips > 1) _tile_stored(3, sums(1, g), 64);
+  }
+  combine<kCount>(t, 0, groups - 1, sums(0, groups - 1), acc0);
+  if (kStrips > 1) combine<kCount>(t, 1, groups - 1, sums(1, groups - 1), acc1);
+#pragma GCC unroll 8
+  for (int r = 0; r < kCount; ++r) {
+    _mm512_store_ps(t.to[0] + kStripRows * r, acc0[r]);
+    if (kStrips > 1) _mm512_store_ps(t.to[1] + kStripRows * r, acc1[r]);
+  }
+}
+
+template <int kCount, int kStep>
+void tiles(const Tiles& t) {
+  t.run.strips == 1 ? tiles<kCount, kStep, 1>(t) : tiles<kCount, kStep, 2>(t);
+}
 template <int kCount>
-void tiles(const Tiles& p, float* to) {
-  constexpr int kLate = 2;
-  alignas(64) int32_t c[4][2 * kBlockRows * kStripRows];
-  __m512 acc[kCount];
-#pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) acc[i] = _mm512_load_ps(to + kStripRows * i);
-  const int64_t a_bytes = 2 * kCount * p.step, b_bytes = kStripRows * p.step;
-  const uint8_t *a = p.a, *b = p.b;
-  for (int g = 0; g < p.groups + kLate; ++g) {
-    if (g < p.groups && g % 2 == 0) {
-      _tile_zero(0);
-      for (int k = 0; k < p.steps_a_group; ++k, a += a_bytes, b += b_bytes) {
-        _tile_loadd(4, a, p.step);
-        _tile_loadd(6, b, 64);
-        _tile_dpbssd(0, 4, 6);
-      }
-      _tile_stored(0, c[g % 4], 64);
-    } else if (g < p.groups) {
-      _tile_zero(1);
-      for (int k = 0; k < p.steps_a_group; ++k, a += a_bytes, b += b_bytes) {
-        _tile_loadd(5, a, p.step);
-        _tile_loadd(7, b, 64);
-        _tile_dpbssd(1, 5, 7);
-      }
-      _tile_stored(1, c[g % 4], 64);
-    }
-    for (int i = p.lines * g; i < p.lines * (g + 1); ++i) {
-      _mm_prefetch(reinterpret_cast<const char*>(p.far + 64 * i), _MM_HINT_T1);
-      _mm_prefetch(reinterpret_cast<const char*>(p.near + 64 * i), _MM_HINT_T0);
-    }
-    if (g >= kLate) combine<kCount>(p, g - kLate, c[(g - kLate) % 4], acc);
+void tiles(int step, const Tiles& t) {
+  switch (step) {
+    case 16: return tiles<kCount, 16>(t);
+    case 32: return tiles<kCount, 32>(t);
+    default: return tiles<kCount, 64>(t);
   }
-#pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) _mm512_store_ps(to + kStripRows * i, acc[i]);
 }
-
-void tiles(int count, const Tiles& p, float* to) {
+void tiles(int count, int step, const Tiles& t) {
   switch (count) {
-    case 3: return tiles<3>(p, to);
-    case 4: return tiles<4>(p, to);
-    case 5: return tiles<5>(p, to);
-    case 6: return tiles<6>(p, to);
-    case 7: return tiles<7>(p, to);
-    default: return tiles<8>(p, to);
+    case 4: return tiles<4>(step, t);
+    case 6: return tiles<6>(step, t);
+    default: return tiles<8>(step, t);
   }
-}
-
-// Scales without the factor 2^up of the codes.
-void take_out(int up, int groups, float* scale) {
-  const __m512 factor = _mm512_set1_ps(1.0f / static_cast<float>(1 << up));
-  for (int g = 0; g < groups; ++g)
-    _mm512_store_ps(scale + kStripRows * g, _mm512_mul_ps(_mm512_load_ps(scale + kStripRows * g), factor));
 }
 
 void multiply(const Lockstep& p) {
   const StripLayout& layout = p.layout;
   const Signed how = kind(layout);
   if (p.rows < fewest(layout.group) || how == Signed::none) return avx512_multiply(p);
-  alignas(64) uint8_t codes[kStripRows * 256];
-  alignas(64) float scale[kMostGroups * kStripRows], min[kMostGroups * kStripRows];
   const Panels shape = panels(p.rows, p.units * layout.unit, layout.group);
-  const int a_unit = layout.unit / layout.group;
-  const __m512i unpacked_by = constant(layout);
-  Unpack* const unpack = unpacking(layout);
-  Tiles tile;
-  tile.b = codes, tile.scale = scale, tile.min = layout.has_min ? min : nullptr;
-  tile.step = step_of(layout.group), tile.steps_a_group = layout.group / tile.step, tile.run_stride = p.run_stride;
+  const int step = step_of(layout.group);
+  const Walk w{p, how, unpacking(layout), constant(layout),
+               _mm512_set1_ps(how == Signed::top ? 1.0f / static_cast<float>(1 << (8 - layout.bits)) : 1.0f),
+               layout.unit / layout.group, kRunCols / layout.unit};
+  Run runs[2];
   start(p, shape.blocks * shape.rows_a_block);
-  for (int64_t u = 0; u < p.units; ++u) {
-    tile.groups = static_cast<int>(p.groups - u * a_unit < a_unit ? p.groups - u * a_unit : a_unit);
-    for (int s = 0; s < p.streams; ++s) {
-      const uint8_t* unit = p.strip[s] + u * layout.unit_bytes;
-      scales(layout, unit, tile.groups, scale, min);
-      if (how == Signed::top && layout.bits < 8) take_out(8 - layout.bits, tile.groups, scale);
-      unpack(unit + layout.header, layout.unit / 32, unpacked_by, codes);
+  w.read(0, 0, runs[0]);
+  int turn = 0;
+  for (int64_t u = 0; u < p.units; u += w.units_a_run)
+    for (int s = 0; s < p.streams; s += kPair, turn ^= 1) {
+      const Run& now = runs[turn];
+      const int s1 = s + kPair < p.streams ? s + kPair : 0;
+      const int64_t u1 = s1 == 0 ? u + w.units_a_run : u;
+      if (u1 < p.units) w.read(u1, s1, runs[turn ^ 1]);
       asm volatile("" ::: "memory");  // tile loads do not say that they read memory
-      tile.far = far_of(unit, p.end[s], p.next[s]);
-      tile.near = s + 1 < p.streams ? p.strip[s + 1] + u * layout.unit_bytes : p.strip[0] + (u + 1) * layout.unit_bytes;
-      tile.lines = (layout.unit_bytes / 64 + a_unit - 1) / a_unit;
-      for (int64_t block = 0; block < shape.blocks; ++block, tile.lines = 0) {
-        const int64_t t = block * shape.rows_a_block;
-        tile.a = p.panels + block * shape.bytes_a_block + u * layout.unit * 2 * shape.rows_a_block;
-        tile.sums = p.sums + t * p.run_stride + u * a_unit;
-        tiles(shape.rows_a_block, tile, p.acc + (s * p.acc_rows + t) * kStripRows);
+      Tiles tile{now, p.panels + u * layout.unit * 2 * kBlockRows, layout.group / step, layout.has_min, p.sums + u * w.a_unit,
+                 p.run_stride, {}, {}, {}, static_cast<int>(w.units(u) * layout.unit_bytes / 64 + now.groups - 1) / now.groups};
+      for (int i = 0; i < now.strips; ++i) {
+        tile.to[i] = p.acc + (s + i) * p.acc_rows * kStripRows;
+        tile.far[i] = far_of(w.unit(u, s + i), p.end[s + i], p.next[s + i]);
+        tile.near[i] = w.unit(u + w.units_a_run, s + i);
+      }
+      for (int64_t block = 0; block < shape.blocks; ++block) {
+        tiles(shape.rows_a_block, step, tile);
+        tile.lines = 0;
+        tile.a += shape.bytes_a_block, tile.sums += shape.rows_a_block * p.run_stride;
+        for (int i = 0; i < now.strips; ++i) tile.to[i] += shape.rows_a_block * kStripRows;
       }
     }
-  }
   finish(p);
 }
 

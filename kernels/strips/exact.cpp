@@ -14,6 +14,9 @@ using matmul::Pieces;
 // Multiply-adds that are worth another thread, and bytes that are worth a piece of their own.
 constexpr int64_t kWork = 1 << 17, kWorthAPiece = 56 << 10;
 
+// Panels begin with a page, for a variant that lays its stores beside them.
+constexpr int64_t kPanelAlign = 4096;
+
 // Strips [first, first + count) of a job. Stream s walks its share of them, one after the other.
 struct Piece {
   int64_t job = 0, first = 0, count = 0;
@@ -59,11 +62,12 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
   int64_t panel_bytes = 0;
   const auto panels_of = [&](const Job& job) { return steps.panels ? steps.panels(job.rows, padded, layout.group) : Panels{}; };
   for (int64_t j = 0; j < count; ++j) panel_bytes += panels_of(jobs[j]).blocks * panels_of(jobs[j]).bytes_a_block;
-  const int64_t bytes = q.bytes(batch.rows + kSlack) + Pieces::bytes<uint8_t>(panel_bytes) + Pieces::bytes<uint8_t*>(count) +
+  const int64_t bytes = q.bytes(batch.rows + kSlack) + Pieces::bytes<uint8_t>(panel_bytes + kPanelAlign) + Pieces::bytes<uint8_t*>(count) +
                         Pieces::bytes<Piece>(pieces_count) + team * Pieces::bytes<float>(acc_floats);
   Pieces memory(scratch(bytes / static_cast<int64_t>(sizeof(float))));
   q.place(memory, batch.rows + kSlack);
-  uint8_t* panels = memory.take<uint8_t>(panel_bytes);
+  uint8_t* panels = memory.take<uint8_t>(panel_bytes + kPanelAlign);
+  panels += -reinterpret_cast<uintptr_t>(panels) % kPanelAlign;
   uint8_t** panel = memory.take<uint8_t*>(count);
   Piece* pieces = memory.take<Piece>(pieces_count);
   float* acc = memory.take<float>(team * Pieces::bytes<float>(acc_floats) / static_cast<int64_t>(sizeof(float)));
