@@ -131,8 +131,8 @@ class Worker:
         return time.perf_counter() - start
 
     def warm(self, cell):
-        """A short piece of the same work: it brings weights into memory and code into caches."""
-        self.seconds(Cell(cell.name, cell.model, 0, min(cell.prompt, 64), min(cell.steps, 2), cell.sessions))
+        """A piece of the same work: it brings weights and the memory of a whole chunk in, and code into caches."""
+        self.seconds(Cell(cell.name, cell.model, 0, min(cell.prompt, 512), min(cell.steps, 2), cell.sessions))
 
 
 def serve(pipe, name, path, contexts, threads, seed, llama, more):

@@ -335,19 +335,22 @@ template <class T>
                                                      int64_t capacity, int64_t width_stride, bool half) {
   const int64_t skipped = rows.rows > capacity ? rows.rows - capacity : 0, full = rows.cols / kLanes * kLanes;
   const int rest = static_cast<int>(rows.cols - full);
-  for (int64_t t = skipped; t < rows.rows; ++t) {
-    const int64_t at = (first_position + t) % capacity * width_stride;
-    const float* in = rows.row(t);
-    if (half) {
-      uint16_t* out = static_cast<uint16_t*>(ring) + at;
-      for (int64_t i = 0; i < full; i += kLanes) store(out + i, load(in + i));
-      if (rest) store(out + full, load(in + full, rest), rest);
-    } else {
-      float* out = static_cast<float*>(ring) + at;
-      for (int64_t i = 0; i < full; i += kLanes) store(out + i, load(in + i));
-      if (rest) store(out + full, load(in + full, rest), rest);
+  const int64_t grain = (int64_t{1} << 15) / (rows.cols + 1) + 1;
+  share(rows.rows - skipped, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t t = skipped + begin; t < skipped + end; ++t) {
+      const int64_t at = (first_position + t) % capacity * width_stride;
+      const float* in = rows.row(t);
+      if (half) {
+        uint16_t* out = static_cast<uint16_t*>(ring) + at;
+        for (int64_t i = 0; i < full; i += kLanes) store(out + i, load(in + i));
+        if (rest) store(out + full, load(in + full, rest), rest);
+      } else {
+        float* out = static_cast<float*>(ring) + at;
+        for (int64_t i = 0; i < full; i += kLanes) store(out + i, load(in + i));
+        if (rest) store(out + full, load(in + full, rest), rest);
+      }
     }
-  }
+  });
 }
 
 }  // namespace
