@@ -1,17 +1,11 @@
 #if defined(__AMX_TILE__)
 
-#include "kernels/strips/vector.h"
+#include "kernels/strips/tiles.h"
 
 // From a few activation rows on: the high bytes of up to eight rows and their low bytes are the lines of one tile A, sixteen
 // weight rows' codes those of B. A product is the group sums of 8 x 16 outputs, twice; vectors combine them as VNNI does.
 namespace gemloupe::strips {
 namespace {
-
-constexpr int kBlockRows = 8;  // activation rows in a tile
-
-// A tile load waits for a store before it whose address has the same last twelve bits. So codes and panels lie alike in their
-// pages, and what is stored meanwhile lies where the loads have passed.
-constexpr int kPage = 4096;
 
 // With fewer activation rows VNNI is as fast: a product's tile has to be stored and combined however few columns it sums.
 [[gnu::always_inline]] inline int64_t fewest(int group) { return group == 16 ? 13 : group == 32 ? 5 : 3; }
@@ -66,6 +60,7 @@ void open(const Lockstep& p) {
   config.colsb[2] = 64, config.rows[2] = static_cast<uint8_t>(step / 4);                            // B
   config.colsb[3] = 64, config.rows[3] = config.rows[0];                                            // C and B of another strip
   config.colsb[4] = 64, config.rows[4] = config.rows[2];
+  config.colsb[5] = config.colsb[1], config.rows[5] = config.rows[1];                               // A of another block
   asm volatile("" ::"r"(&config) : "memory");  // GCC 12 would drop the stores
   _tile_loadconfig(&config);
 }
@@ -91,23 +86,6 @@ Signed kind(const StripLayout& layout) {
 __m512i constant(const StripLayout& layout) {
   const __m512i offset = byte_set(layout.offset);
   return layout.table ? _mm512_sub_epi8(table_of(layout), offset) : offset;
-}
-
-// As code(), with the index's highest bit at bit 7 and inverted: a number with a sign. The inversion costs nothing: a one
-// lies there, and the plane with the highest bit is added without carry.
-template <int kBits, int kQuad>
-[[gnu::always_inline]] inline __m512i top_code(const uint8_t* p) {
-  constexpr int kFour = kBits & 4, kTwo = kBits & 2, kOne = kBits & 1, kUp = 8 - kBits;
-  const __m512i one = byte_set(0x80);
-  if constexpr (kBits == 8) return _mm512_xor_si512(zmm(p + 64 * kQuad), one);
-  __m512i v = one;
-  const auto plane = [&](__m512i bits, int mask) __attribute__((always_inline)) {
-    v = _mm512_ternarylogic_epi32(v, bits, byte_set(mask), 0x78);  // v ^ (bits & mask)
-  };
-  if constexpr (kFour != 0) plane(moved<kQuad % 2 * 4, kUp>(zmm(p + 64 * (kQuad / 2))), 15 << kUp);
-  if constexpr (kTwo != 0) plane(moved<kQuad % 4 * 2, kUp + kFour>(zmm(p + 64 * (kFour + kQuad / 4))), 3 << (kUp + kFour));
-  if constexpr (kOne != 0) plane(moved<kQuad, kUp + kFour + kTwo>(zmm(p + 64 * (kFour + kTwo))), 1 << (kUp + kFour + kTwo));
-  return v;
 }
 
 using Unpack = void(const uint8_t* p, int blocks, __m512i table, uint8_t* to);
@@ -303,6 +281,7 @@ void multiply(const Lockstep& p) {
   const Signed how = kind(layout);
   if (p.rows < fewest(layout.group) || how == Signed::none) return avx512_multiply(p);
   const Panels shape = panels(p.rows, p.units * layout.unit, layout.group);
+  if (pairs(p, shape)) return;
   const int step = step_of(layout.group);
   const Walk w{p, how, unpacking(layout), constant(layout),
                _mm512_set1_ps(how == Signed::top ? 1.0f / static_cast<float>(1 << (8 - layout.bits)) : 1.0f),
