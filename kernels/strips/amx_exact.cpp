@@ -8,7 +8,10 @@ namespace gemloupe::strips {
 namespace {
 
 // With fewer activation rows VNNI is as fast: a product's tile has to be stored and combined however few columns it sums.
-[[gnu::always_inline]] inline int64_t fewest(int group) { return group == 16 ? 13 : group == 32 ? 5 : 3; }
+int64_t fewest(const StripLayout& layout) {
+  if (layout.group == 32) return goes_in_pairs(layout) ? 4 : 5;
+  return layout.group == 16 ? 13 : 3;
+}
 
 struct alignas(64) Config {
   uint8_t palette = 1, start = 0, reserved[14] = {};
@@ -19,9 +22,9 @@ struct alignas(64) Config {
 // Columns that one tile product sums.
 [[gnu::always_inline]] inline int step_of(int group) { return group < 64 ? group : 64; }
 
-Panels panels(int64_t rows, int64_t padded, int group) {
+Panels panels(int64_t rows, int64_t padded, const StripLayout& layout) {
   Panels p;
-  if (rows < fewest(group)) return p;
+  if (rows < fewest(layout)) return p;
   p.blocks = (rows + kBlockRows - 1) / kBlockRows;
   p.rows_a_block = static_cast<int>((rows + p.blocks - 1) / p.blocks + 1) / 2 * 2;
   if (p.rows_a_block < 4) p.rows_a_block = 4;
@@ -51,7 +54,7 @@ void fill(const Panels& shape, int64_t block, const uint8_t* planes, int64_t pla
 }
 
 void open(const Lockstep& p) {
-  const Panels shape = panels(p.rows, p.layout.unit, p.layout.group);
+  const Panels shape = panels(p.rows, p.layout.unit, p.layout);
   if (shape.blocks == 0) return;
   const int lines = 2 * shape.rows_a_block, step = step_of(p.layout.group);
   Config config;
@@ -279,8 +282,8 @@ void tiles(int count, int step, const Tiles& t) {
 void multiply(const Lockstep& p) {
   const StripLayout& layout = p.layout;
   const Signed how = kind(layout);
-  if (p.rows < fewest(layout.group) || how == Signed::none) return avx512_multiply(p);
-  const Panels shape = panels(p.rows, p.units * layout.unit, layout.group);
+  if (p.rows < fewest(layout) || how == Signed::none) return avx512_multiply(p);
+  const Panels shape = panels(p.rows, p.units * layout.unit, layout);
   if (pairs(p, shape)) return;
   const int step = step_of(layout.group);
   const Walk w{p, how, unpacking(layout), constant(layout),

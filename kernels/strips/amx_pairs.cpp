@@ -11,9 +11,6 @@ namespace {
 constexpr int kGroups = 2, kGroup = 32, kCodes = kGroup * kStripRows, kHeader = 64;  // of a unit
 constexpr int kAhead = 3;                                                           // units
 
-template <int kBits>
-constexpr int kUnitBytes = kHeader + kGroups * kGroup * kBits * 2;
-
 struct Pair {
   const uint8_t *strip, *end[2], *next[2];
   int64_t other;  // bytes from the first strip to the second
@@ -23,12 +20,13 @@ struct Pair {
   bool again;  // the strips have been read before
 };
 
-// Both rings lie in their pages as the panels do. Where the sums are stored and the codes, the loads have just passed.
+// What goes through the tiles, and what came out last. The rings of codes lie in their pages as the panels do: where codes are
+// stored, the loads have just passed.
 struct Rings {
   alignas(kPage) uint8_t codes[2][kPage];
-  uint8_t sums[2][kPage];
+  alignas(64) uint8_t sums[2][1024];
 };
-constexpr int kRing = kPage - 1, kSums = kGroups * kCodes;  // a unit takes as much of one as of the other
+constexpr int kRing = kPage - 1;
 
 // Codes of quads [kQuad, kEnd). Before its first line is read, ask(line).
 template <int kBits, int kQuad, int kEnd, class Ask>
@@ -52,22 +50,21 @@ template <int kCount>
 
 template <int kBits, int kCount, bool kStrips>
 void multiply(const Pair& p) {
-  constexpr int kStrip2 = kStrips, kBytes = kUnitBytes<kBits>, kBlock = 2 * kGroup * kBits;
+  constexpr int kUnpacked = kStrips ? 2 : 1, kBytes = kHeader + kGroups * kGroup * kBits * 2, kBlock = 2 * kGroup * kBits;
   alignas(kPage) Rings rings;
   const int64_t other = p.other;
   const auto nothing = [](int) __attribute__((always_inline)) {};
-  for (int s = 0; s <= kStrip2; ++s) {
+  for (int s = 0; s < kUnpacked; ++s)
     for (int64_t u = 0; u < kAhead && u < p.units; ++u)
       for (int h = 0; h < kGroups; ++h)
         unpack<kBits, 0, 8>(p.strip + s * other + u * kBytes + kHeader + kBlock * h, rings.codes[s] + kCodes * (kGroups * u + h), nothing);
-  }
   __m512 acc[2][kCount], scale[2];
 #pragma GCC unroll 2
   for (int s = 0; s < 2; ++s) {
     scale[s] = _mm512_setzero_ps();
 #pragma GCC unroll 8
     for (int r = 0; r < kCount; ++r) acc[s][r] = _mm512_setzero_ps();
-    for (int r = 0; r < 2 * kCount; ++r) _mm512_store_si512(rings.sums[s] + kPage - 2 * kSums + 64 * r, _mm512_setzero_si512());
+    for (int r = 0; r < 2 * kCount; ++r) _mm512_store_si512(rings.sums[s] + 64 * r, _mm512_setzero_si512());
   }
   _tile_zero(3);
 
@@ -79,7 +76,7 @@ void multiply(const Pair& p) {
     uint8_t* ahead_to = rings.codes[0] + ((at + kAhead * kGroups * kCodes) & kRing);
     int64_t far[2];
 #pragma GCC unroll 2
-    for (int s = 0; s <= kStrip2; ++s) {
+    for (int s = 0; s < kUnpacked; ++s) {
       const uint8_t* now = unit + s * other;
       far[s] = p.again ? kNear : far_of(now, p.end[s], p.next[s]) - now;
       prefetch(now, far[s]);
@@ -88,37 +85,36 @@ void multiply(const Pair& p) {
     for (int h = 0; h < kGroups; ++h) {
       asm volatile("" ::: "memory");  // tile loads do not say that they read memory
       const uint8_t* codes = rings.codes[0] + at + kCodes * h;
-      uint8_t* before = rings.sums[0] + ((at - (h == 0 ? 2 : 1) * kSums) & kRing);
-      uint8_t* sums = rings.sums[0] + ((at - kSums) & kRing);
       const auto rest = [&]<int kS>() __attribute__((always_inline)) {
         constexpr int kOf = kStrips ? kS : 0;
-        const auto ask = [&](int line) __attribute__((always_inline)) { prefetch(unit + kOf * other + kHeader + kBlock * h + line, far[kOf]); };
-        unpack<kBits, kStrips ? 0 : 4 * kS, kStrips ? 8 : 4 * kS + 4>(ahead + kOf * other + kBlock * h, ahead_to + kOf * kPage + kCodes * h, ask);
-        combine<kCount>(scale[kS], before + kS * kPage, acc[kS]);
+        constexpr int kFirst = kStrips ? 0 : 4 * kS, kEnd = kStrips ? 8 : kFirst + 4;
+        const int64_t block = kOf * other + kBlock * h;
+        const auto ask = [&](int line) __attribute__((always_inline)) { prefetch(unit + kHeader + block + line, far[kOf]); };
+        unpack<kBits, kFirst, kEnd>(ahead + block, ahead_to + kOf * kPage + kCodes * h, ask);
+        combine<kCount>(scale[kS], rings.sums[kS], acc[kS]);
         scale[kS] = f16_at(unit + kOf * other + 2 * kStripRows * h);
       };
       _tile_loadd(1, a + kCodes * h, kGroup);
       _tile_loadd(2, codes, 64);
       _tile_zero(0);
       _tile_dpbssd(0, 1, 2);
-      _tile_stored(3, before + kPage, 64);
+      _tile_stored(3, rings.sums[1], 64);
       rest.template operator()<0>();
       if (kStrips) _tile_loadd(4, codes + kPage, 64);
       else _tile_loadd(5, a + a2 + kCodes * h, kGroup);
       _tile_zero(3);
       if (kStrips) _tile_dpbssd(3, 1, 4);
       else _tile_dpbssd(3, 5, 2);
-      _tile_stored(0, sums, 64);
+      _tile_stored(0, rings.sums[0], 64);
       rest.template operator()<1>();
     }
     unit += kBytes, a += kGroups * kCodes, at = (at + kGroups * kCodes) & kRing;
   }
-  const uint8_t* sums = rings.sums[0] + ((at - 2 * kSums) & kRing);
-  _tile_stored(3, const_cast<uint8_t*>(sums) + kPage, 64);
+  _tile_stored(3, rings.sums[1], 64);
   const __m512 factor = _mm512_set1_ps(1.0f / (1 << (8 - kBits)));
 #pragma GCC unroll 2
   for (int s = 0; s < 2; ++s) {
-    combine<kCount>(scale[s], sums + s * kPage, acc[s]);
+    combine<kCount>(scale[s], rings.sums[s], acc[s]);
 #pragma GCC unroll 8
     for (int r = 0; r < kCount; ++r) _mm512_store_ps(p.to[s] + kStripRows * r, _mm512_mul_ps(acc[s][r], factor));
   }
@@ -147,17 +143,19 @@ void counts(const Lockstep& p, const Panels& shape) {
 
 }  // namespace
 
+bool goes_in_pairs(const StripLayout& layout) {
+  return layout.scale == StripScale::f16 && !layout.has_min && !layout.table && layout.unit == kGroups * kGroup && layout.group == kGroup &&
+         layout.offset == 1 << (layout.bits - 1) && (layout.bits == 4 || layout.bits == 5 || layout.bits == 8);
+}
+
 bool pairs(const Lockstep& p, const Panels& shape) {
-  const StripLayout& layout = p.layout;
-  if (layout.scale != StripScale::f16 || layout.has_min || layout.table || layout.unit != kGroups * kGroup || layout.group != kGroup ||
-      layout.offset != 1 << (layout.bits - 1) || p.groups != kGroups * p.units)
-    return false;
-  switch (layout.bits) {
-    case 4: counts<4>(p, shape); return true;
-    case 5: counts<5>(p, shape); return true;
-    case 8: counts<8>(p, shape); return true;
-    default: return false;
+  if (!goes_in_pairs(p.layout) || p.groups != kGroups * p.units) return false;
+  switch (p.layout.bits) {
+    case 4: counts<4>(p, shape); break;
+    case 5: counts<5>(p, shape); break;
+    default: counts<8>(p, shape);
   }
+  return true;
 }
 
 }  // namespace gemloupe::strips

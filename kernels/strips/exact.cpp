@@ -60,7 +60,7 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
   matmul::Quantized q(w.cols, padded, layout.group);
   const int64_t acc_floats = kStreams * (most + kSlack) * kStripRows;
   int64_t panel_bytes = 0;
-  const auto panels_of = [&](const Job& job) { return steps.panels ? steps.panels(job.rows, padded, layout.group) : Panels{}; };
+  const auto panels_of = [&](const Job& job) { return steps.panels ? steps.panels(job.rows, padded, layout) : Panels{}; };
   for (int64_t j = 0; j < count; ++j) panel_bytes += panels_of(jobs[j]).blocks * panels_of(jobs[j]).bytes_a_block;
   const int64_t bytes = q.bytes(batch.rows + kSlack) + Pieces::bytes<uint8_t>(panel_bytes + kPanelAlign) + Pieces::bytes<uint8_t*>(count) +
                         Pieces::bytes<Piece>(pieces_count) + team * Pieces::bytes<float>(acc_floats);

@@ -49,7 +49,7 @@ struct Panels {
 struct Steps {
   matmul::Quantize* quantize;
   void (*multiply)(const Lockstep& step);
-  Panels (*panels)(int64_t rows, int64_t padded, int group);
+  Panels (*panels)(int64_t rows, int64_t padded, const StripLayout& layout);
   // Block `block` of the panels of a job whose planes these are.
   void (*fill)(const Panels& panels, int64_t block, const uint8_t* planes, int64_t plane_stride, int64_t rows, int64_t padded,
                int group, uint8_t* to);

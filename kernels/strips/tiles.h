@@ -5,7 +5,9 @@
 
 namespace gemloupe::strips {
 
-// The strips of p, if they have the common layout and panels of this shape; false if not.
+// The layout that most weights have goes through the tiles in pairs of products. False, and nothing done, if p has another or
+// ends within a unit.
+bool goes_in_pairs(const StripLayout& layout);
 bool pairs(const Lockstep& p, const Panels& shape);
 
 namespace {
