@@ -30,7 +30,10 @@ class MappedFile {
 
 // Asks the system to read these bytes of a mapped file ahead. A hint: never fails.
 void will_need(std::span<const uint8_t> mapped);
-// Gives back the memory of the pages that lie wholly in these bytes; touched again they are read again. A hint: never fails.
-void will_not_need(std::span<const uint8_t> mapped);
+// Gives back the memory of the pages that lie wholly in these bytes; touched again they are read again. forget: the system shall
+// not keep them in its cache either. A hint: never fails.
+void will_not_need(std::span<const uint8_t> mapped, bool forget = false);
+// Bytes of the machine's memory, 0 if unknown.
+uint64_t physical_memory();
 
 }  // namespace gemloupe
