@@ -4,7 +4,8 @@
 
 #include "kernels/strips/exact.h"
 
-// A unit becomes two tiles of eight rows for the products of kernels/matmul.
+// Few activation rows meet the codes as they come from memory; for more a unit becomes two tiles of eight rows, for the products of
+// kernels/matmul.
 namespace gemloupe::strips {
 namespace {
 
