@@ -9,7 +9,7 @@ namespace {
 
 // With fewer activation rows VNNI is as fast: a product's tile has to be stored and combined however few columns it sums.
 int64_t fewest(const StripLayout& layout) {
-  if (layout.group == 32) return goes_in_pairs(layout) ? 4 : 5;
+  if (layout.group == 32) return goes_in_pairs(layout) ? 3 : 5;
   return layout.group == 16 ? 13 : 3;
 }
 

@@ -9,7 +9,7 @@ namespace gemloupe::strips {
 namespace {
 
 constexpr int kGroups = 2, kGroup = 32, kCodes = kGroup * kStripRows, kHeader = 64;  // of a unit
-constexpr int kAhead = 3;                                                           // units
+constexpr int kAhead = 3;  // units
 
 struct Pair {
   const uint8_t *strip, *end[2], *next[2];
@@ -58,7 +58,7 @@ void multiply(const Pair& p) {
     for (int64_t u = 0; u < kAhead && u < p.units; ++u)
       for (int h = 0; h < kGroups; ++h)
         unpack<kBits, 0, 8>(p.strip + s * other + u * kBytes + kHeader + kBlock * h, rings.codes[s] + kCodes * (kGroups * u + h), nothing);
-  __m512 acc[2][kCount], scale[2];
+  __m512 acc[2][kCount], scale[2];  // scales of the group before, and before the first sums and scales are zero
 #pragma GCC unroll 2
   for (int s = 0; s < 2; ++s) {
     scale[s] = _mm512_setzero_ps();
@@ -111,6 +111,7 @@ void multiply(const Pair& p) {
     unit += kBytes, a += kGroups * kCodes, at = (at + kGroups * kCodes) & kRing;
   }
   _tile_stored(3, rings.sums[1], 64);
+  // That of top_code. Exact, only here too: integers times f16 scales are far from the ends of float32.
   const __m512 factor = _mm512_set1_ps(1.0f / (1 << (8 - kBits)));
 #pragma GCC unroll 2
   for (int s = 0; s < 2; ++s) {
