@@ -340,15 +340,11 @@ template <class T>
     for (int64_t t = skipped + begin; t < skipped + end; ++t) {
       const int64_t at = (first_position + t) % capacity * width_stride;
       const float* in = rows.row(t);
-      if (half) {
-        uint16_t* out = static_cast<uint16_t*>(ring) + at;
+      const auto write = [&](auto* out) __attribute__((always_inline)) {
         for (int64_t i = 0; i < full; i += kLanes) store(out + i, load(in + i));
         if (rest) store(out + full, load(in + full, rest), rest);
-      } else {
-        float* out = static_cast<float*>(ring) + at;
-        for (int64_t i = 0; i < full; i += kLanes) store(out + i, load(in + i));
-        if (rest) store(out + full, load(in + full, rest), rest);
-      }
+      };
+      half ? write(static_cast<uint16_t*>(ring) + at) : write(static_cast<float*>(ring) + at);
     }
   });
 }

@@ -166,11 +166,6 @@ struct Walk {
   [[gnu::always_inline]] void read(const uint8_t* from, int groups, uint8_t* codes, float* scale, float* min) const {
     const StripLayout& layout = p.layout;
     unpack(from + layout.header, layout.unit / 32, unpacked_by, codes);
-    if (layout.scale == StripScale::f16 && !layout.has_min) {  // shorter than what is general
-      for (int g = 0; g < groups; ++g)
-        _mm512_store_ps(scale + kStripRows * g, _mm512_mul_ps(f16_at(from + 2 * kStripRows * g), factor));
-      return;
-    }
     scales(layout, from, groups, scale, min);
     if (how != Signed::top) return;
     for (int g = 0; g < groups; ++g)
@@ -210,7 +205,7 @@ template <int kCount>
 template <int kCount, int kStep, int kStrips>
 void tiles(const Tiles& t) {
   constexpr int64_t kTile = 16 * kStep;
-  alignas(kPage) uint8_t c[kPair][2 * kPage];
+  alignas(64) int32_t c[kPair][2][2 * kBlockRows * kStripRows];
   __m512 acc0[kCount], acc1[kCount];
 #pragma GCC unroll 8
   for (int r = 0; r < kCount; ++r) {
@@ -218,11 +213,7 @@ void tiles(const Tiles& t) {
     if (kStrips > 1) acc1[r] = _mm512_load_ps(t.to[1] + kStripRows * r);
   }
   const int steps_a_group = kStep < 64 ? 1 : t.steps_a_group;
-  // Where in a page the sums of group g lie: just before the next product's tiles.
-  const auto at = [&](int g) __attribute__((always_inline)) {
-    return static_cast<unsigned>(kTile * steps_a_group * (g + 1) + kPage - 1024) % kPage;
-  };
-  const auto sums = [&](int i, int g) __attribute__((always_inline)) { return reinterpret_cast<int32_t*>(c[i] + at(g)); };
+  const auto sums = [&](int i, int g) __attribute__((always_inline)) { return c[i][g % 2]; };
   const uint8_t *a = t.a, *b = t.run.codes[0];
   const int groups = t.run.groups;
   for (int g = 0; g < groups; ++g) {

@@ -145,8 +145,8 @@ void counts(const Lockstep& p, const Panels& shape) {
 }  // namespace
 
 bool goes_in_pairs(const StripLayout& layout) {
-  return layout.scale == StripScale::f16 && !layout.has_min && !layout.table && layout.unit == kGroups * kGroup && layout.group == kGroup &&
-         layout.offset == 1 << (layout.bits - 1) && (layout.bits == 4 || layout.bits == 5 || layout.bits == 8);
+  return is_common(layout) && !layout.table && layout.offset == 1 << (layout.bits - 1) &&
+         (layout.bits == 4 || layout.bits == 5 || layout.bits == 8);
 }
 
 bool pairs(const Lockstep& p, const Panels& shape) {

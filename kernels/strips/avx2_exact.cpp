@@ -10,7 +10,6 @@ namespace gemloupe::strips {
 namespace {
 
 constexpr int kRows = 8, kMostGroups = 16;
-constexpr int64_t kFar = 4096, kNear = 1024;  // bytes ahead of what is read: into the second cache, and into the first
 
 template <auto kValue>
 struct Constant {
@@ -88,11 +87,6 @@ void scales(const StripLayout& layout, const uint8_t* unit, int half, int groups
   __m256i v = _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
   if (from != to) v = from > to ? _mm256_srli_epi32(v, from - to) : _mm256_slli_epi32(v, to - from);
   return _mm256_and_si256(v, _mm256_and_si256(_mm256_set1_epi32(where), _mm256_set1_epi8(static_cast<char>(mask << to))));
-}
-
-// Asks for the line `far` behind p, and for the one kNear behind it. As assembly, for the compiler would gather them.
-[[gnu::always_inline]] inline void prefetch(const uint8_t* p, int64_t far) {
-  asm volatile("prefetcht1 %0\n\tprefetcht0 %1" ::"m"(p[far]), "m"(p[kNear]));
 }
 
 [[gnu::always_inline]] inline __m256i pair(const uint8_t* p) {
@@ -229,7 +223,7 @@ void few(const Lockstep& p, int s, int64_t t) {
   for (int64_t u = 0; u < p.units; ++u, unit += layout.unit_bytes) {
     const int64_t left = p.groups - u * a_unit;
     const int groups = static_cast<int>(left < a_unit ? left : a_unit);
-    const int64_t far = t != 0 ? kNear : unit + kFar < p.end[s] ? kFar : p.next[s] - p.end[s] + kFar;
+    const int64_t far = t != 0 ? kNear : far_of(unit, p.end[s], p.next[s]) - unit;
     for (int i = 0; i < layout.header; i += 64) prefetch(unit + i, far);
     if (!plain)
       for (int half = 0; half < 2; ++half) scales(layout, unit, half, groups, scale[half], min[half]);

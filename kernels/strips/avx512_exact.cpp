@@ -21,7 +21,7 @@ struct Units {
   __m512i table;
   int a_unit, blocks_a_group;
   bool plain;  // scales are f16 and nothing else
-  bool pair;   // and a unit is two groups of 32 columns, without minima
+  bool pair;   // and the layout is the common one, all groups whole
   int64_t from, to, t;
 
   float* acc(int s) const { return p.acc + (s * p.acc_rows + t) * kStripRows; }
@@ -131,7 +131,7 @@ template <int kBits, bool kTable, int kGroup, bool kPair, int kCount, int kWide>
     for (int i = 0; i < kCount; ++i) _mm512_store_ps(u.acc(first + w) + kStripRows * i, acc[w][i]);
 }
 
-// With one activation row two streams go together; with more one after the other.
+// With one or two activation rows two streams go together; with more one after the other.
 template <int kBits, bool kTable, int kGroup, int kCount>
 [[gnu::always_inline]] inline void rows(Units& u) {
   int s = 0;
@@ -153,7 +153,7 @@ template <int kBits, bool kTable, int kGroup>
 void walk(const Lockstep& p) {
   const StripLayout& layout = p.layout;
   const bool plain = layout.scale == StripScale::f16;
-  const bool pair = plain && layout.unit == 64 && layout.group == 32 && !layout.has_min && p.groups == 2 * p.units;
+  const bool pair = is_common(layout) && p.groups == 2 * p.units;
   Units u{p, table_of(layout), layout.unit / layout.group, layout.group / 32, plain, pair, 0, 0, 0};
   start(p, p.rows);
   // What is read again for more activation rows has to stay in the first cache.

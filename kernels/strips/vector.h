@@ -93,19 +93,6 @@ template <int kBytes, class At>
   }
 }
 
-// Bytes ahead of what is read now, in the same stream: into the second cache, and from there into the first.
-constexpr int64_t kFar = 4096, kNear = 2048;
-
-// What lies kFar behind p in its stream: behind the stream's end, what is read next.
-[[gnu::always_inline]] inline const uint8_t* far_of(const uint8_t* p, const uint8_t* end, const uint8_t* next) {
-  return p + kFar < end ? p + kFar : next + (p + kFar - end);
-}
-
-// Asks for the line `far` behind p, and for the one kNear behind it. As assembly, for the compiler would gather them.
-[[gnu::always_inline]] inline void prefetch(const uint8_t* p, int64_t far) {
-  asm volatile("prefetcht1 %0\n\tprefetcht0 %1" ::"m"(p[far]), "m"(p[kNear]));
-}
-
 [[gnu::always_inline]] inline __m512i byte_set(int v) { return _mm512_set1_epi8(static_cast<char>(v)); }
 // a | (b & c)
 [[gnu::always_inline]] inline __m512i or_and(__m512i a, __m512i b, __m512i c) { return _mm512_ternarylogic_epi32(a, b, c, 0xf8); }
