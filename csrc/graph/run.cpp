@@ -7,9 +7,12 @@
 #include "csrc/core/names.h"
 #include "csrc/graph/narrow.h"
 #include "kernels/common/team.h"
+#include "kernels/strips/strips.h"
 
 namespace gemloupe {
 namespace {
+
+constexpr int64_t kFewRows = 16;  // for which products wait for memory
 
 Tensor ints(const std::vector<int32_t>& values) {
   Tensor t(DType::i32, static_cast<int64_t>(values.size()), {});
@@ -45,6 +48,15 @@ void fetch([[maybe_unused]] const Plan& plan, [[maybe_unused]] size_t n) {
     __builtin_prefetch(&weight->output_scale);
   }
 #endif
+}
+
+// Tells the threads what product comes after node n, so that those that wait fetch its weights.
+void expect_next(const Plan& plan, const std::vector<bool>& runs, size_t n) {
+  while (++n < runs.size() && !(runs[n] && plan.items[n].op->multiplies())) {
+  }
+  if (n >= runs.size()) return;
+  const Weight& weight = *plan.weights_of(n).front();
+  if (weight.strips && weight.experts == 1) expect_product(*weight.strips);
 }
 
 // A given value may come flat, but where a dimension is open only its full shape says what is what.
@@ -167,6 +179,7 @@ std::vector<Tensor> run(const Graph& graph, const Step& step, const StepStates& 
       if (n >= all_rows && narrow && now == &step) go_narrow();
       fetch(plan, n);
       fetch(plan, n + 1);
+      if (now->rows() <= kFewRows && plan.items[n].op->multiplies()) expect_next(plan, runs, n);
       const auto inputs = plan.inputs_of(n), outputs = plan.outputs_of(n);
       if (trace && trace->poll) trace->poll();
       in.clear(), out.clear(), state.clear();

@@ -7,7 +7,11 @@
 #include <exception>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -66,12 +70,43 @@ class Patience {
   std::chrono::steady_clock::time_point offered_;
 };
 
+// What one thread expects, written by the leading thread while it may be read: a torn hint asks for a useless line at worst.
+class alignas(64) Ahead {
+ public:
+  void set(const Expected& what) {
+    for (int s = 0; s < 2; ++s) stream_[s].store(what.stream[s], std::memory_order_relaxed);
+    bytes_.store(what.bytes, std::memory_order_relaxed);
+    at_.store(0, std::memory_order_relaxed);
+  }
+  // Asks for the next lines; false where there are none.
+  bool fetch() {
+    const int64_t at = at_.load(std::memory_order_relaxed);
+    if (at >= bytes_.load(std::memory_order_relaxed)) return false;
+#if defined(__GNUC__)
+    for (const auto& stream : stream_) {
+      const uint8_t* const p = stream.load(std::memory_order_relaxed) + at;
+      __builtin_prefetch(p, 0, 2);
+      __builtin_prefetch(p + 64, 0, 2);
+    }
+#endif
+    at_.store(at + 128, std::memory_order_relaxed);
+    return true;
+  }
+
+ private:
+  std::atomic<const uint8_t*> stream_[2] = {};
+  std::atomic<int64_t> bytes_{0}, at_{0};
+};
+
 // One job at a time, cut into pieces. The ticket holds the job's number and how many pieces nobody has claimed; who takes it down
 // by one owns that piece, and the job's fields stay as they are until every piece is done.
 class Team {
  public:
-  explicit Team(int threads) : threads_(threads), crowded_(threads > cores()) {}
+  explicit Team(int threads) : threads_(threads), crowded_(threads > cores()), ahead_(static_cast<size_t>(threads)) {}
   int threads() const { return threads_; }
+  void expect(int thread, const Expected& what) {
+    if (!crowded_ && thread < threads_) ahead_[static_cast<size_t>(thread)].set(what);
+  }
 
   void run(int64_t items, int64_t grain, int64_t each, void (*body)(void*, int64_t, int64_t), void* context) {
     blocks_ = (items + grain - 1) / grain;
@@ -86,19 +121,20 @@ class Team {
     ticket_.notify_all();
     while (claim()) {
     }
-    for (Patience patience(crowded_); done_.load(std::memory_order_acquire) != pieces_;) patience.wait();
+    for (Patience patience(crowded_); done_.load(std::memory_order_acquire) != pieces_;)
+      if (!ahead_[0].fetch()) patience.wait();
     if (failed_.exchange(false, std::memory_order_relaxed)) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
   // What the other threads do until the team is closed.
-  void serve() {
+  void serve(int thread) {
     for (Patience patience(crowded_);;) {
       const uint64_t ticket = ticket_.load(std::memory_order_acquire);
       const uint32_t left = static_cast<uint32_t>(ticket);
       if (left == kClosed) return;
       if (left && claim()) {
         patience = Patience(crowded_);
-      } else if (!patience.wait()) {
+      } else if (!ahead_[static_cast<size_t>(thread)].fetch() && !patience.wait()) {
         ticket_.wait(ticket, std::memory_order_acquire);
         patience = Patience(crowded_);
       }
@@ -134,6 +170,7 @@ class Team {
 
   const int threads_;
   const bool crowded_;
+  std::vector<Ahead> ahead_;
   int64_t items_ = 0, grain_ = 1, blocks_ = 0, pieces_ = 0;
   void (*body_)(void*, int64_t, int64_t) = nullptr;
   void* context_ = nullptr;
@@ -178,6 +215,10 @@ int threads() {
 }
 void set_threads(int n) { current() = std::max(1, n); }
 
+void expect(int thread, const Expected& what) {
+  if (team) team->expect(thread, what);
+}
+
 namespace detail {
 
 void open_team(void (*body)(void*), void* context) {
@@ -203,7 +244,7 @@ void open_team(void (*body)(void*), void* context) {
       mine.close();
     } else {
       inside_body = true;
-      mine.serve();
+      mine.serve(omp_get_thread_num());
       inside_body = false;
     }
   }

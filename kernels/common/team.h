@@ -42,6 +42,16 @@ void deal(int64_t items, int64_t grain, Body&& body) {
   detail::run_team(items, grain, 8, body);
 }
 
+// What a thread will probably read next, in two streams side by side: `bytes` from each.
+struct Expected {
+  const uint8_t* stream[2] = {};
+  int64_t bytes = 0;
+};
+
+// Tells thread `thread` of the team (0 is the calling one) what to expect. Where it has to wait it meanwhile asks for that, line by
+// line, so that memory does not rest while one thread does the little things between two products. A hint: it changes no result.
+void expect(int thread, const Expected& what);
+
 // Runs body() on the calling thread, with the team at hand for every share in it. The body may throw. A team in a team is the
 // same team.
 template <class Body>

@@ -78,7 +78,7 @@ void multiply(const Pair& p) {
 #pragma GCC unroll 2
     for (int s = 0; s < kUnpacked; ++s) {
       const uint8_t* now = unit + s * other;
-      far[s] = p.again ? kNear : far_of(now, p.end[s], p.next[s]) - now;
+      far[s] = p.again ? kFar : far_of(now, p.end[s], p.next[s]) - now;
       prefetch(now, far[s]);
     }
 #pragma GCC unroll 2

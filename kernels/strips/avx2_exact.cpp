@@ -223,7 +223,7 @@ void few(const Lockstep& p, int s, int64_t t) {
   for (int64_t u = 0; u < p.units; ++u, unit += layout.unit_bytes) {
     const int64_t left = p.groups - u * a_unit;
     const int groups = static_cast<int>(left < a_unit ? left : a_unit);
-    const int64_t far = t != 0 ? kNear : far_of(unit, p.end[s], p.next[s]) - unit;
+    const int64_t far = t != 0 ? kFar : far_of(unit, p.end[s], p.next[s]) - unit;
     for (int i = 0; i < layout.header; i += 64) prefetch(unit + i, far);
     if (!plain)
       for (int half = 0; half < 2; ++half) scales(layout, unit, half, groups, scale[half], min[half]);

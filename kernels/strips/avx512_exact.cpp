@@ -92,7 +92,7 @@ template <int kBits, bool kTable, int kGroup, bool kPair, int kCount, int kWide>
     for (int w = 0; w < kWide; ++w) {
       const int s = first + w;
       unit[w] = p.strip[s] + k * unit_bytes, codes[w] = unit[w] + header;
-      far[w] = u.t == 0 ? far_of(unit[w], p.end[s], p.next[s]) - unit[w] : kNear;
+      far[w] = u.t == 0 ? far_of(unit[w], p.end[s], p.next[s]) - unit[w] : kFar;
       for (int i = 0; i < header; i += 64) prefetch(unit[w] + i, far[w]);
       if (!plain) scales(layout, unit[w], groups, scale[w], min[w]);
     }

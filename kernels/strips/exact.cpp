@@ -26,13 +26,55 @@ struct Piece {
   int streams(int64_t round) const { return static_cast<int>(round < count / kStreams ? kStreams : count % kStreams); }
 };
 
-// Cuts the strips of all jobs into pieces: each a share of what is left, in whole rounds, and at the end down to `least` strips.
+// Results of few activation rows wait near their thread until some rounds are done. Stored to y one by one between the weights,
+// each would wait for its line of memory, and the weights with it: that costs a tenth of the speed.
+class Kept {
+ public:
+  static constexpr int64_t kMostRows = 16;
+  static int64_t bytes() { return Pieces::bytes<float>(kLines * kStripRows) + Pieces::bytes<float*>(kMostRows); }
+
+  explicit Kept(void* memory) {
+    Pieces pieces(memory);
+    lines_ = pieces.take<float>(kLines * kStripRows);
+    row_ = pieces.take<float*>(kMostRows);
+  }
+
+  void open(int64_t rows) {
+    rows_ = rows, rounds_ = kLines / kStreams / rows;
+    for (int64_t t = 0; t < rows; ++t) row_[t] = lines_ + t * rounds_ * kStreams * kStripRows;
+  }
+  float* const* rows() const { return row_; }
+  // Where in each of them the results of stream s go.
+  int64_t at(int s, int64_t round) const { return (s * rounds_ + round % rounds_) * kStripRows; }
+  bool full(int64_t round) const { return round % rounds_ == rounds_ - 1; }
+
+  // Stores what has come since it was full, the rounds up to `round`.
+  void store(const Piece& piece, int64_t round, int64_t cols, float* const* y) const {
+    const int64_t from = round / rounds_ * rounds_;
+    for (int s = 0; s < piece.streams(from); ++s) {
+      const int64_t first = (piece.begin(s) + from) * kStripRows, count = round - from + (s < piece.streams(round) ? 1 : 0);
+      for (int64_t t = 0; t < rows_; ++t)
+        std::copy_n(row_[t] + at(s, from), std::min(count * kStripRows, cols - first), y[t] + first);
+    }
+  }
+
+ private:
+  static constexpr int64_t kLines = 128;
+  float* lines_;
+  float** row_;
+  int64_t rows_ = 0, rounds_ = 1;
+};
+
+// Strips of the smallest piece.
+int64_t least_strips(int64_t strip_bytes) { return std::clamp<int64_t>(kWorthAPiece / std::max<int64_t>(1, strip_bytes), 1, kStreams); }
+
+// Cuts the strips of all jobs into pieces: each three quarters of a fair share of what is left, in whole rounds, and at the end down to `least` strips.
 // Calls take(piece) for each.
 template <class Take>
 void cut(int64_t jobs, int64_t strips, int64_t team, int64_t least, Take&& take) {
   for (int64_t j = 0; j < jobs; ++j)
     for (int64_t first = 0; first < strips;) {
-      const int64_t left = (jobs - j) * strips - first, fair = left / (2 * team);
+      const int64_t left = (jobs - j) * strips - first, fair = 3 * left / (4 * team);
       const int64_t count = std::min(strips - first, fair < kStreams ? std::max(least, fair) : fair / kStreams * kStreams);
       take(Piece{j, first, count});
       first += count;
@@ -54,7 +96,7 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
   }
   const int64_t team = std::max<int64_t>(1, std::min<int64_t>({threads(), count * strips, work / kWork}));
   const int64_t strip_bytes = w.strip_bytes(), of_a_part = w.strips_per_part();
-  const int64_t least = std::clamp<int64_t>(kWorthAPiece / std::max<int64_t>(1, strip_bytes), 1, kStreams);
+  const int64_t least = least_strips(strip_bytes);
   cut(count, strips, team, least, [&](const Piece&) { ++pieces_count; });
 
   matmul::Quantized q(w.cols, padded, layout.group);
@@ -63,7 +105,7 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
   const auto panels_of = [&](const Job& job) { return steps.panels ? steps.panels(job.rows, padded, layout) : Panels{}; };
   for (int64_t j = 0; j < count; ++j) panel_bytes += panels_of(jobs[j]).blocks * panels_of(jobs[j]).bytes_a_block;
   const int64_t bytes = q.bytes(batch.rows + kSlack) + Pieces::bytes<uint8_t>(panel_bytes + kPanelAlign) + Pieces::bytes<uint8_t*>(count) +
-                        Pieces::bytes<Piece>(pieces_count) + team * Pieces::bytes<float>(acc_floats);
+                        Pieces::bytes<Piece>(pieces_count) + team * (Pieces::bytes<float>(acc_floats) + Kept::bytes());
   Pieces memory(scratch(bytes / static_cast<int64_t>(sizeof(float))));
   q.place(memory, batch.rows + kSlack);
   uint8_t* panels = memory.take<uint8_t>(panel_bytes + kPanelAlign);
@@ -71,6 +113,7 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
   uint8_t** panel = memory.take<uint8_t*>(count);
   Piece* pieces = memory.take<Piece>(pieces_count);
   float* acc = memory.take<float>(team * Pieces::bytes<float>(acc_floats) / static_cast<int64_t>(sizeof(float)));
+  uint8_t* kept_memory = memory.take<uint8_t>(team * Kept::bytes());
 
   Piece* last = pieces;
   cut(count, strips, team, least, [&](const Piece& piece) { *last++ = piece; });
@@ -100,6 +143,7 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
     step.plane_stride = q.plane_stride(), step.run_stride = q.runs;
     step.acc_rows = most + kSlack;
     step.acc = acc + own * Pieces::bytes<float>(acc_floats) / static_cast<int64_t>(sizeof(float));
+    Kept kept(kept_memory + own * Kept::bytes());
     const auto at = [&](const Piece& piece, int s) {
       return w.data + (jobs[piece.job].part * of_a_part + first_strip + piece.begin(s)) * strip_bytes;
     };
@@ -112,6 +156,8 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
       step.panels = panel[piece.job];
       step.correction = q.correction + job.first * q.runs, step.sums = q.sums + job.first * q.runs;
       step.row_scale = q.row_scale + job.first, step.y = q.y + job.first;
+      const bool keep = job.rows <= Kept::kMostRows;
+      if (keep) kept.open(job.rows), step.y = kept.rows();
       const uint8_t* begin[kStreams + 1];
       for (int s = 0; s < kStreams; ++s) begin[s] = at(piece, s);
       begin[kStreams] = begin[0] + piece.count * strip_bytes;
@@ -126,10 +172,11 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
           step.end[s] = begin[s + 1];
           // Behind the last piece there is nothing to ask for but what is in the cache already.
           step.next[s] = then < pieces_count ? at(pieces[then], s) : step.strip[s];
-          step.y_first[s] = strip * kStripRows;
+          step.y_first[s] = keep ? kept.at(s, round) : strip * kStripRows;
           step.used[s] = static_cast<int>(std::min<int64_t>(kStripRows, batch.y.cols - strip * kStripRows));
         }
         steps.multiply(step);
+        if (keep && (kept.full(round) || round + 1 == piece.rounds())) kept.store(piece, round, batch.y.cols, q.y + job.first);
       }
       if (steps.close) steps.close();
     }
@@ -137,3 +184,22 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
 }
 
 }  // namespace gemloupe::strips
+
+namespace gemloupe {
+
+void expect_product(const Strips& w) {
+  // Each thread begins with the piece of its number; a quarter of what the second cache holds is more than it has time for.
+  constexpr int64_t kMost = 256 << 10;
+  const int64_t strips = w.strips_per_part(), bytes = w.strip_bytes(), team = threads();
+  if (team == 1 || strips == 0) return;
+  int thread = 0;
+  strips::cut(1, strips, team, strips::least_strips(bytes), [&](const strips::Piece& piece) {
+    if (thread == team) return;
+    Expected what;
+    for (int s = 0; s < strips::kStreams; ++s) what.stream[s] = w.strip(0, piece.begin(s));
+    what.bytes = std::min(kMost / strips::kStreams, piece.rounds() * bytes);
+    expect(thread++, what);
+  });
+}
+
+}  // namespace gemloupe

@@ -36,18 +36,16 @@ struct Lockstep {
   int64_t acc_rows = 0;       // kSlack more than rows, or above
 };
 
-// Bytes ahead of what is read now, in the same stream: into the second cache, and from there into the first.
-inline constexpr int64_t kFar = 4096, kNear = 2048;
+// Bytes ahead of what is read now, in the same stream.
+inline constexpr int64_t kFar = 3072;
 
 // What lies kFar behind p in its stream: behind the stream's end, what is read next.
 [[gnu::always_inline]] inline const uint8_t* far_of(const uint8_t* p, const uint8_t* end, const uint8_t* next) {
   return p + kFar < end ? p + kFar : next + (p + kFar - end);
 }
 
-// Asks for the line `far` behind p, and for the one kNear behind it. As assembly, for the compiler would gather them.
-[[gnu::always_inline]] inline void prefetch(const uint8_t* p, int64_t far) {
-  asm volatile("prefetcht1 %0\n\tprefetcht0 %1" ::"m"(p[far]), "m"(p[kNear]));
-}
+// Asks for the line `far` behind p. As assembly, for the compiler would gather them.
+[[gnu::always_inline]] inline void prefetch(const uint8_t* p, int64_t far) { asm volatile("prefetcht0 %0" ::"m"(p[far])); }
 
 // What most weights have: scales in f16, no minima, and two groups of 32 columns a unit.
 [[gnu::always_inline]] inline bool is_common(const StripLayout& layout) {
