@@ -261,7 +261,7 @@ void Multiplication::run() {
   from_.resize(rows), to_.resize(rows), packed_.resize(jobs_.size());
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t t = batch_.order ? batch_.order[i] : i;
-    from_[i] = batch_.x.row(t), to_[i] = batch_.y.row(t);
+    from_[i] = batch_.x_row(t), to_[i] = batch_.y.row(t);
   }
   uint8_t* next_packed = memory + parts * own_bytes;
   for (size_t j = 0; j < jobs_.size(); ++j)
