@@ -57,7 +57,7 @@ class Pool {
   static size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
   static size_t align(size_t bytes) { return bytes < kLarge ? kLine : kLargePage; }
 
-  static constexpr size_t kMostIdle = size_t{512} << 20;
+  static constexpr size_t kMostIdle = size_t{1} << 30;
   std::mutex mutex_;
   std::map<size_t, std::vector<void*>> idle_;  // by size
   size_t idle_bytes_ = 0;
