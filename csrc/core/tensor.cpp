@@ -22,12 +22,16 @@ class Pool {
   // What a block of so many bytes takes up.
   static size_t room(size_t bytes) { return up(std::max<size_t>(bytes, 1), align(bytes)); }
 
-  void* take(size_t bytes) {
+  // A block of that size; a large one may be up to twice as large, and then `bytes` becomes its size.
+  void* take(size_t& bytes) {
     {
       std::lock_guard lock(mutex_);
-      if (auto found = idle_.find(bytes); found != idle_.end() && !found->second.empty()) {
+      const size_t most = bytes < kLarge ? bytes : 2 * bytes;
+      for (auto found = idle_.lower_bound(bytes); found != idle_.end() && found->first <= most; ++found) {
+        if (found->second.empty()) continue;
         void* block = found->second.back();
         found->second.pop_back();
+        bytes = found->first;
         idle_bytes_ -= bytes;
         return block;
       }
@@ -53,7 +57,7 @@ class Pool {
   static size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
   static size_t align(size_t bytes) { return bytes < kLarge ? kLine : kLargePage; }
 
-  static constexpr size_t kMostIdle = size_t{256} << 20;
+  static constexpr size_t kMostIdle = size_t{1} << 30;
   std::mutex mutex_;
   std::map<size_t, std::vector<void*>> idle_;  // by size
   size_t idle_bytes_ = 0;
@@ -87,8 +91,9 @@ std::string to_string(const Type& type) {
 
 Tensor::Tensor(DType dtype, int64_t rows, std::vector<int64_t> shape)
     : dtype_(dtype), rows_(rows), width_(product(shape)), shape_(std::move(shape)) {
-  const size_t size = Pool::room(static_cast<size_t>(bytes()));
-  data_ = std::shared_ptr<void>(pool().take(size), [size](void* block) { pool().give(block, size); });
+  size_t size = Pool::room(static_cast<size_t>(bytes()));
+  void* const block = pool().take(size);
+  data_ = std::shared_ptr<void>(block, [size](void* b) { pool().give(b, size); });
 }
 
 Tensor Tensor::reshaped(std::vector<int64_t> shape) const {

@@ -34,11 +34,12 @@ void check_outputs(Matrix<const float> x, Matrix<float> y) {
 }
 
 void check_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y) {
-  check_outputs(x, y);
+  check(x.rows == y.rows || (x.rows > 0 && y.rows % x.rows == 0), "experts: ", y.rows, " rows of outputs are no multiple of ", x.rows,
+        " rows of activations");
   check(w.cols == x.cols, "experts: the weight has ", w.cols, " columns, the call has ", x.cols);
   check(w.experts > 0 && w.rows % w.experts == 0 && w.rows / w.experts == y.cols, "experts: ", w.rows, " rows of ", w.experts,
         " experts do not make ", y.cols, " outputs");
-  for (int64_t t = 0; t < x.rows; ++t)
+  for (int64_t t = 0; t < y.rows; ++t)
     check(expert[t] >= -1 && expert[t] < w.experts, "experts: there is no expert ", expert[t], ", there are ", w.experts);
 }
 
@@ -99,7 +100,7 @@ void Format::matmul_experts(Matrix<const float> x, const int32_t* expert, const 
     return matmul_experts_tiles(x, expert, rows.tiles(w.experts, y.cols), y);
   }
   // The rows of one expert, gathered: its weights are unpacked once.
-  std::vector<int64_t> order(static_cast<size_t>(x.rows));
+  std::vector<int64_t> order(static_cast<size_t>(y.rows));
   std::iota(order.begin(), order.end(), int64_t{0});
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return expert[a] < expert[b]; });
   std::vector<float> from, to;
@@ -109,7 +110,7 @@ void Format::matmul_experts(Matrix<const float> x, const int32_t* expert, const 
     const auto rows = static_cast<int64_t>(last - first);
     from.resize(static_cast<size_t>(rows * x.cols));
     to.assign(static_cast<size_t>(rows * y.cols), 0.0f);
-    for (int64_t t = 0; t < rows; ++t) std::copy_n(x.row(order[first + t]), x.cols, from.data() + t * x.cols);
+    for (int64_t t = 0; t < rows; ++t) std::copy_n(x.row(order[first + t] / (y.rows / x.rows)), x.cols, from.data() + t * x.cols);
     if (e >= 0) matmul({from.data(), rows, x.cols}, w, e * y.cols, {to.data(), rows, y.cols}, arithmetic);
     for (int64_t t = 0; t < rows; ++t) std::copy_n(to.data() + t * y.cols, y.cols, y.row(order[first + t]));
   }

@@ -48,7 +48,8 @@ class Format {
   // y[t, r] = sum over c of x[t, c] * w[first_row + r, c], for y.cols rows. By default rows are unpacked a tile at a time, and
   // multiplied in `bf16` as kernels/bf16/bf16.h says, else in float32 sums in the order of kernels/common/sum.h.
   virtual void matmul(Matrix<const float> x, const Weight& w, int64_t first_row, Matrix<float> y, Arithmetic arithmetic) const;
-  // y[t] = x[t] times the slice of expert[t] in the stack; expert -1 gives zeros. The bits of a row are those of matmul.
+  // y[t] = x[t] times the slice of expert[t] in the stack; expert -1 gives zeros. Where y has several times the rows of x, a row of
+  // x serves as many of y in succession. The bits of a row are those of matmul.
   // By default one matmul for each expert.
   virtual void matmul_experts(Matrix<const float> x, const int32_t* expert, const Weight& w, Matrix<float> y,
                               Arithmetic arithmetic) const;

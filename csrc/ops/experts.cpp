@@ -1,10 +1,8 @@
 // Mixture of experts: routing, the experts' linear layers, the weighted sum.
 #include <algorithm>
-#include <cstring>
 
 #include "csrc/ops/fit.h"
 #include "csrc/ops/ops.h"
-#include "kernels/common/team.h"
 #include "kernels/experts/combine.h"
 
 namespace gemloupe::ops {
@@ -83,22 +81,15 @@ class ExpertsLinear final : public Op {
       const int32_t e = experts.ints()[i];
       check(e >= -1 && e < count, "expert ", e, " of ", count, " in row ", i / slots, "; -1 leaves a slot unused");
     }
-    Tensor spread = x;
-    if (!per_slot && slots != 1) {
-      spread = Tensor(DType::f32, pairs, {width});
-      share(pairs, 1 + 65536 / (width + 1), [&](int64_t first, int64_t last) {
-        for (int64_t i = first; i < last; ++i)
-          std::memcpy(spread.floats() + i * width, x.floats() + i / slots * width, static_cast<size_t>(width) * 4);
-      });
-    }
-    const Matrix<float> from(spread.floats(), pairs, width);
+    const int64_t from_rows = per_slot ? slots : 1;  // of x, to a row of the step
+    const Matrix<float> from(x.floats(), x.rows() * from_rows, width);
     int64_t begin = 0;
     for (const Weight* w : call.weights) {
       const int64_t n = w->rows / w->experts;
       const Matrix<float> to(y.data + begin, pairs, n, made);
       for (const Stretch& s : call.stretches) {
         const int64_t first = s.first * slots, rows = s.rows * slots;
-        w->format->matmul_experts(from.slice(first, rows), experts.ints() + first, *w, to.slice(first, rows), s.arithmetic);
+        w->format->matmul_experts(from.slice(s.first * from_rows, s.rows * from_rows), experts.ints() + first, *w, to.slice(first, rows), s.arithmetic);
       }
       begin += n;
     }

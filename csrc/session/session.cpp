@@ -22,13 +22,18 @@ int64_t used_slots(const StateType& type, int64_t written) { return std::min(typ
 
 }  // namespace
 
+int64_t usual_chunk(const Graph& graph) {
+  const auto has_experts = [](const auto& named) { return named.second->experts > 1; };
+  return std::any_of(graph.weights().begin(), graph.weights().end(), has_experts) ? 1024 : 512;
+}
+
 Session::Session(std::shared_ptr<const Graph> graph, int64_t vocabulary, int64_t model_context, const SessionOptions& options)
     : graph_(std::move(graph)), vocabulary_(vocabulary) {
   check(options.context >= 0, "session: context must be a number of tokens, got ", options.context);
   check(options.context <= model_context, "session: context ", options.context, " is more than the model's ", model_context);
-  check(options.chunk >= 1 && options.chunk <= 65536, "session: chunk must be 1 to 65536 rows, got ", options.chunk);
+  check(options.chunk >= 0 && options.chunk <= 65536, "session: chunk must be 1 to 65536 rows, or 0 for the usual, got ", options.chunk);
   limits_.context = options.context ? options.context : std::min<int64_t>(8192, model_context);
-  limits_.chunk = std::min(options.chunk, limits_.context);
+  limits_.chunk = std::min(options.chunk ? options.chunk : usual_chunk(*graph_), limits_.context);
   limits_.half_cache = options.half_cache;
   allocate();
 }

@@ -14,9 +14,12 @@ namespace gemloupe {
 
 struct SessionOptions {
   int64_t context = 0;       // the most tokens; 0: 8192 or the model's own limit, whichever is less
-  int64_t chunk = 512;       // the most rows that one step brings; prompts are cut into chunks of it
+  int64_t chunk = 0;         // the most rows that one step brings; prompts are cut into chunks of it. 0: usual_chunk()
   bool half_cache = false;   // keys and values in half precision
 };
+
+// 512; where the graph has experts 1024, for each of them sees only a few of the rows, and its weights are read once a step.
+int64_t usual_chunk(const Graph& graph);
 
 class Session {
  public:

@@ -36,7 +36,8 @@ struct TileWeight {
 using MatmulTiles = void(Matrix<const float> x, const TileWeight& w, int64_t part, int64_t first, Matrix<float> y);
 extern const Kernel<MatmulTiles> matmul_tiles;
 
-// Row t of x times part expert_of_row[t] (-1: a zero row); rows need not be sorted. Bits as matmul_tiles of that row alone.
+// Row t of y is a row of x times part expert_of_row[t] (-1: a zero row); rows need not be sorted. x has as many rows as y, or each
+// serves y.rows / x.rows of them in succession. Bits as matmul_tiles of that row alone.
 using MatmulExpertsTiles = void(Matrix<const float> x, const int32_t* expert_of_row, const TileWeight& stack, Matrix<float> y);
 extern const Kernel<MatmulExpertsTiles> matmul_experts_tiles;
 

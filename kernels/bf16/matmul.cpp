@@ -61,11 +61,11 @@ void readable(Matrix<const float> x, const TileWeight& w, int64_t part, int64_t 
 }
 
 void readable_experts(Matrix<const float> x, const int32_t* expert_of_row, const TileWeight& stack, Matrix<float> y) {
-  for (int64_t t = 0; t < x.rows; ++t) {
+  for (int64_t t = 0; t < y.rows; ++t) {
     if (expert_of_row[t] < 0)
       std::fill(y.row(t), y.row(t) + y.cols, 0.0f);
     else
-      readable({x.row(t), 1, x.cols}, stack, expert_of_row[t], 0, {y.row(t), 1, y.cols});
+      readable({x.row(t / (y.rows / x.rows)), 1, x.cols}, stack, expert_of_row[t], 0, {y.row(t), 1, y.cols});
   }
 }
 
@@ -82,7 +82,7 @@ void tiled(Matrix<const float> x, const TileWeight& w, int64_t part, int64_t fir
 template <const tiles::Steps& steps>
 void grouped(Matrix<const float> x, const int32_t* expert_of_row, const TileWeight& stack, Matrix<float> y) {
   std::vector<int64_t> end(stack.parts + 1);
-  for (int64_t t = 0; t < x.rows; ++t) {
+  for (int64_t t = 0; t < y.rows; ++t) {
     if (expert_of_row[t] < 0)
       std::fill(y.row(t), y.row(t) + y.cols, 0.0f);
     else
@@ -95,7 +95,7 @@ void grouped(Matrix<const float> x, const int32_t* expert_of_row, const TileWeig
   }
   if (jobs.empty() || y.cols == 0) return;
   std::vector<int32_t> order(end[stack.parts]);
-  for (int64_t t = 0; t < x.rows; ++t)
+  for (int64_t t = 0; t < y.rows; ++t)
     if (expert_of_row[t] >= 0) order[end[expert_of_row[t]]++] = static_cast<int32_t>(t);
   tiles::multiply(steps, {x, y, order.data()}, stack, 0, jobs.data(), static_cast<int64_t>(jobs.size()));
 }

@@ -14,10 +14,10 @@ namespace {
 
 // Blocks of a panel, whole units. With few activation rows this panel and the next one are in the first cache; with many the
 // sums, which each panel loads and stores, are worth longer ones.
-constexpr int64_t kFewRows = 128, kFewBlocks = 8, kManyBlocks = 16;
-// Activation rows that are worked on together. Bytes of packed ones that are small beside the second cache: with few rows, a
-// pair of strips is then finished before the next. Bytes of unfinished sums.
-constexpr int64_t kChunkRows = 512, kPackedBytes = 512 << 10, kSumBytes = 512 << 10;
+constexpr int64_t kFewRows = 192, kFewBlocks = 8, kManyBlocks = 16;
+// Activation rows that are worked on together. Bytes of packed ones that the second cache keeps: with few rows, a pair of strips is
+// then finished before the next. Bytes of unfinished sums.
+constexpr int64_t kChunkRows = 512, kPackedBytes = 1024 << 10, kSumBytes = 512 << 10;
 constexpr int64_t kLargeBytes = 1 << 20;  // a y that the second cache would not keep for its reader
 // Multiply-adds that are worth another thread; tasks a thread, so that none waits long for another at the end.
 constexpr int64_t kWork = 1 << 20, kTasksPerThread = 4;
@@ -261,7 +261,7 @@ void Multiplication::run() {
   from_.resize(rows), to_.resize(rows), packed_.resize(jobs_.size());
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t t = batch_.order ? batch_.order[i] : i;
-    from_[i] = batch_.x.row(t), to_[i] = batch_.y.row(t);
+    from_[i] = batch_.x_row(t), to_[i] = batch_.y.row(t);
   }
   uint8_t* next_packed = memory + parts * own_bytes;
   for (size_t j = 0; j < jobs_.size(); ++j)

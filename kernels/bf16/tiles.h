@@ -128,11 +128,13 @@ struct Job {
   int64_t part = 0, first = 0, rows = 0;
 };
 
-// y row order[i] (i where order is null) belongs to x row order[i].
+// Rows order[i] of y (i where order is null). A row of x serves one row of y, or as many in succession as y has more rows.
 struct Batch {
   Matrix<const float> x;
   Matrix<float> y;
   const int32_t* order = nullptr;
+
+  const float* x_row(int64_t t) const { return x.row(t / (y.rows / x.rows)); }
 };
 
 // Columns [0, y.cols) of y from the weight's rows on that begin at `first` of the job's part.

@@ -17,8 +17,8 @@ using experts::Groups;
 template <class Weight, class Multiply>
 void row_by_row(Matrix<const float> x, const int32_t* expert_of_row, Matrix<float> y, Weight&& expert, Multiply* matmul) {
   clear_unused(expert_of_row, y);
-  for (int64_t t = 0; t < x.rows; ++t)
-    if (expert_of_row[t] >= 0) matmul({x.row(t), 1, x.cols}, expert(expert_of_row[t]), {y.row(t), 1, y.cols});
+  for (int64_t t = 0; t < y.rows; ++t)
+    if (expert_of_row[t] >= 0) matmul({x.row(t / (y.rows / x.rows)), 1, x.cols}, expert(expert_of_row[t]), {y.row(t), 1, y.cols});
 }
 
 template <class T>
@@ -46,7 +46,7 @@ void grouped(Matrix<const float> x, const int32_t* expert_of_row, int64_t rows_p
              Matrix<float> y) {
   clear_unused(expert_of_row, y);
   if (rows_per_expert == 0) return;
-  const Groups groups = group(expert_of_row, x.rows, stack.rows / rows_per_expert);
+  const Groups groups = group(expert_of_row, y.rows, stack.rows / rows_per_expert);
   std::vector<matmul::Job> jobs;
   for (size_t j = 0; j < groups.id.size(); ++j)
     jobs.push_back({stack.slice(groups.id[j] * rows_per_expert, rows_per_expert), groups.first[j],
@@ -60,7 +60,7 @@ void grouped_float(Matrix<const float> x, const int32_t* expert_of_row, int64_t 
                    Matrix<float> y) {
   clear_unused(expert_of_row, y);
   if (rows_per_expert == 0) return;
-  const Groups groups = group(expert_of_row, x.rows, stack.rows / rows_per_expert);
+  const Groups groups = group(expert_of_row, y.rows, stack.rows / rows_per_expert);
   std::vector<matmul::FloatJob> jobs;
   for (size_t j = 0; j < groups.id.size(); ++j)
     jobs.push_back({stack.row(groups.id[j] * rows_per_expert), rows_per_expert, groups.first[j],

@@ -44,16 +44,26 @@ struct Bf16 {
   return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
 }
 
+// Activation rows and weight rows whose sums wait, lane by lane, while their columns pass a part at a time through the first cache.
+constexpr int kSide = 16;
+constexpr int64_t kColumns = 256;
+
+struct Columns {
+  int64_t begin, end, all;
+};
+
+// `sums` holds the lanes [token][kSide rows] between two parts of the columns.
 template <class W, int kTokens, int kRows>
-[[gnu::always_inline]] inline void tile(const float* const* x, const uint8_t* w, int64_t row_bytes, int64_t cols,
+[[gnu::always_inline]] inline void tile(const float* const* x, const uint8_t* w, int64_t row_bytes, const Columns& columns, float* sums,
                                         float* const* y, int64_t at) {
   __m512 acc[kTokens][kRows];
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) acc[t][r] = _mm512_setzero_ps();
-  int64_t i = 0;
-  for (; i + 16 <= cols; i += 16) {
+    for (int r = 0; r < kRows; ++r)
+      acc[t][r] = columns.begin ? _mm512_load_ps(sums + (t * kSide + r) * 16) : _mm512_setzero_ps();
+  int64_t i = columns.begin;
+  for (; i + 16 <= columns.end; i += 16) {
     __m512 v[kRows];
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) v[r] = W::load(w + r * row_bytes + i * W::kBytes);
@@ -64,9 +74,16 @@ template <class W, int kTokens, int kRows>
       for (int r = 0; r < kRows; ++r) acc[t][r] = _mm512_fmadd_ps(u, v[r], acc[t][r]);
     }
   }
-  if (i < cols) {
+  if (columns.end < columns.all) {
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) _mm512_store_ps(sums + (t * kSide + r) * 16, acc[t][r]);
+    return;
+  }
+  if (i < columns.end) {
     // Lanes without an element keep their sum: adding +0 would turn a -0 into +0.
-    const __mmask16 mask = static_cast<__mmask16>((1u << (cols - i)) - 1);
+    const __mmask16 mask = static_cast<__mmask16>((1u << (columns.end - i)) - 1);
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 4
@@ -82,11 +99,20 @@ template <class W, int kTokens, int kRows>
 
 template <class W, int kRows>
 [[gnu::always_inline]] inline void strip(const float* const* x, int64_t tokens, const uint8_t* w, int64_t row_bytes,
-                                         int64_t cols, float* const* y, int64_t at) {
+                                         const Columns& columns, float* sums, float* const* y, int64_t at) {
+  const auto of = [&](int64_t t) { return sums + t * kSide * 16; };
   int64_t t = 0;
-  for (; t + 4 <= tokens; t += 4) tile<W, 4, kRows>(x + t, w, row_bytes, cols, y + t, at);
-  if (t + 2 <= tokens) tile<W, 2, kRows>(x + t, w, row_bytes, cols, y + t, at), t += 2;
-  if (t < tokens) tile<W, 1, kRows>(x + t, w, row_bytes, cols, y + t, at);
+  for (; t + 4 <= tokens; t += 4) tile<W, 4, kRows>(x + t, w, row_bytes, columns, of(t), y + t, at);
+  if (t + 2 <= tokens) tile<W, 2, kRows>(x + t, w, row_bytes, columns, of(t), y + t, at), t += 2;
+  if (t < tokens) tile<W, 1, kRows>(x + t, w, row_bytes, columns, of(t), y + t, at);
+}
+
+template <class W>
+void strips(const float* const* x, int64_t tokens, const uint8_t* w, int64_t row_bytes, int64_t rows, const Columns& columns,
+            float* sums, float* const* y, int64_t y_first) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) strip<W, 4>(x, tokens, w + r * row_bytes, row_bytes, columns, sums + r * 16, y, y_first + r);
+  for (; r < rows; ++r) strip<W, 1>(x, tokens, w + r * row_bytes, row_bytes, columns, sums + r * 16, y, y_first + r);
 }
 
 template <class W>
@@ -94,9 +120,15 @@ void block(const float* const* x, int64_t tokens, const void* w, int64_t stride,
            int64_t y_first) {
   const uint8_t* at = static_cast<const uint8_t*>(w);
   const int64_t row_bytes = stride * W::kBytes;
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) strip<W, 4>(x, tokens, at + r * row_bytes, row_bytes, cols, y, y_first + r);
-  for (; r < rows; ++r) strip<W, 1>(x, tokens, at + r * row_bytes, row_bytes, cols, y, y_first + r);
+  if (tokens <= 4 || cols < 2 * kColumns) return strips<W>(x, tokens, at, row_bytes, rows, {0, cols, cols}, nullptr, y, y_first);
+  alignas(64) float sums[kSide * kSide * 16];
+  for (int64_t t = 0; t < tokens; t += kSide)
+    for (int64_t r = 0; r < rows; r += kSide)
+      for (int64_t c = 0; c < cols; c += kColumns) {
+        const Columns columns{c, c + kColumns < cols ? c + kColumns : cols, cols};
+        strips<W>(x + t, tokens - t < kSide ? tokens - t : kSide, at + r * row_bytes, row_bytes, rows - r < kSide ? rows - r : kSide,
+                  columns, sums, y + t, y_first + r);
+      }
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ void Quantized::fill(Quantize* quantize, const Batch& batch, int offset, bool sh
       const int64_t t = batch.order ? batch.order[i] : i;
       y[i] = batch.y.row(t);
       int32_t* x_sums = correction + i * runs;
-      row_scale[i] = quantize(batch.x.row(t), batch.x.cols, padded, group, planes + i * plane_stride(), x_sums);
+      row_scale[i] = quantize(batch.x_row(t), batch.x.cols, padded, group, planes + i * plane_stride(), x_sums);
       for (int64_t g = 0; g < runs; ++g) {
         sums[i * runs + g] = static_cast<float>(x_sums[g]);
         x_sums[g] = static_cast<int32_t>(-static_cast<uint32_t>(offset) * static_cast<uint32_t>(x_sums[g]));

@@ -35,12 +35,14 @@ class Pieces {
 using Quantize = float(const float* x, int64_t cols, int64_t padded, int group, uint8_t* planes, int32_t* sums);
 Quantize avx2_quantize, avx512_quantize;
 
-// y row order[i] (i where order is null) belongs to x row order[i].
+// Rows order[i] of y (i where order is null). A row of x serves one row of y, or as many in succession as y has more rows.
 struct Batch {
   Matrix<const float> x;
   Matrix<float> y;
   const int32_t* order = nullptr;
   int64_t rows = 0;
+
+  const float* x_row(int64_t t) const { return x.row(t / (y.rows / x.rows)); }
 };
 
 struct Quantized {

@@ -26,8 +26,8 @@ struct FloatJob {
   int64_t first = 0, tokens = 0;  // in the order of the batch
 };
 
-// y row order[i] (i where order is null) belongs to x row order[i]; jobs cover `tokens` rows. A weight element is `bytes`
-// long.
+// Rows order[i] of y (i where order is null). A row of x serves one row of y, or as many in succession as y has more rows. Jobs
+// cover `tokens` rows. A weight element is `bytes` long.
 void multiply(Block* block, Matrix<const float> x, const int32_t* order, int64_t tokens, const FloatJob* jobs, int64_t count,
               int64_t stride, int bytes, Matrix<float> y);
 

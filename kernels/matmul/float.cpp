@@ -40,9 +40,23 @@ void readable(const float* const* x, int64_t tokens, const void* w, int64_t stri
   }
 }
 
-// A task reads about so many bytes of weights and meets about so many bytes of activations at a time; multiply-adds that are
-// worth another thread.
-constexpr int64_t kTaskBytes = 128 << 10, kTokenBytes = 256 << 10, kWork = 1 << 18;
+// A task reads about so many bytes of weights, or, where they meet many activation rows, keeps so many in the second cache while a
+// part of those passes. It meets about so many bytes of activations at a time. Multiply-adds that are worth another thread.
+constexpr int64_t kTaskBytes = 128 << 10, kKeptBytes = 768 << 10, kTokenBytes = 256 << 10, kWork = 1 << 18;
+constexpr int64_t kRows = 16;  // a multiple of every block's rows, so only a weight's end has a rest
+constexpr int64_t kMany = 64;
+
+int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to; }
+
+// How a job's weight rows and activation rows are cut into tasks.
+struct Cut {
+  int64_t rows, tokens;
+
+  Cut(const FloatJob& job, int64_t row_bytes)
+      : rows(std::max<int64_t>(1, (job.tokens < kMany ? kTaskBytes : kKeptBytes) / (kRows * row_bytes)) * kRows),
+        tokens(job.tokens < kMany ? job.tokens : kMany) {}
+  int64_t tasks(const FloatJob& job) const { return up(job.rows, rows) * up(job.tokens, tokens); }
+};
 
 }  // namespace
 
@@ -51,14 +65,12 @@ const Blocks reference_blocks = {readable<widen_f32, 4>, readable<widen_f16, 2>,
 void multiply(Block* block, Matrix<const float> x, const int32_t* order, int64_t tokens, const FloatJob* jobs, int64_t count,
               int64_t stride, int bytes, Matrix<float> y) {
   if (count == 0 || tokens == 0) return;
-  constexpr int64_t kRows = 16;  // a multiple of every block's rows, so only a weight's end has a rest
   const int64_t row_bytes = std::max<int64_t>(1, x.cols * bytes);
-  const int64_t task_rows = std::max<int64_t>(1, kTaskBytes / (kRows * row_bytes)) * kRows;
-  const int64_t task_tokens = std::max<int64_t>(1, kTokenBytes / std::max<int64_t>(1, 64 * x.cols)) * 16;
+  const int64_t at_once = std::max<int64_t>(1, kTokenBytes / std::max<int64_t>(1, 64 * x.cols)) * 16;
   int64_t work = 0, tasks = 0;
   for (int64_t j = 0; j < count; ++j) {
     work += jobs[j].rows * x.cols * (jobs[j].tokens + 1);
-    tasks += (jobs[j].rows + task_rows - 1) / task_rows;
+    tasks += Cut(jobs[j], row_bytes).tasks(jobs[j]);
   }
   const int64_t parts = std::max<int64_t>(1, std::min<int64_t>({threads(), tasks, work / kWork}));
 
@@ -67,18 +79,25 @@ void multiply(Block* block, Matrix<const float> x, const int32_t* order, int64_t
   const float** from = reinterpret_cast<const float**>(memory);
   float** to = reinterpret_cast<float**>(memory + tokens);
   int64_t* task_end = memory + 2 * tokens;
-  for (int64_t i = 0; i < tokens; ++i) from[i] = x.row(order ? order[i] : i), to[i] = y.row(order ? order[i] : i);
-  for (int64_t j = 0, end = 0; j < count; ++j) task_end[j] = end += (jobs[j].rows + task_rows - 1) / task_rows;
+  const int64_t each = y.rows / x.rows;
+  for (int64_t i = 0; i < tokens; ++i) {
+    const int64_t t = order ? order[i] : i;
+    from[i] = x.row(t / each), to[i] = y.row(t);
+  }
+  for (int64_t j = 0, end = 0; j < count; ++j) task_end[j] = end += Cut(jobs[j], row_bytes).tasks(jobs[j]);
 
   std::atomic<int64_t> next{0};
   share(parts, 1, [&](int64_t, int64_t) {
     for (int64_t task; (task = next.fetch_add(1)) < tasks;) {
       const int64_t j = std::upper_bound(task_end, task_end + count, task) - task_end;
       const FloatJob& job = jobs[j];
-      const int64_t begin = (task - (j ? task_end[j - 1] : 0)) * task_rows, rows = std::min(job.rows - begin, task_rows);
+      const Cut cut(job, row_bytes);
+      const int64_t of_job = task - (j ? task_end[j - 1] : 0), pieces = up(job.tokens, cut.tokens);
+      const int64_t begin = of_job / pieces * cut.rows, rows = std::min(job.rows - begin, cut.rows);
+      const int64_t first = of_job % pieces * cut.tokens, last = std::min(job.tokens, first + cut.tokens);
       const void* w = static_cast<const uint8_t*>(job.w) + begin * stride * bytes;
-      for (int64_t t = 0; t < job.tokens; t += task_tokens)
-        block(from + job.first + t, std::min(task_tokens, job.tokens - t), w, stride, rows, x.cols, to + job.first + t, begin);
+      for (int64_t t = first; t < last; t += at_once)
+        block(from + job.first + t, std::min(at_once, last - t), w, stride, rows, x.cols, to + job.first + t, begin);
     }
   });
 }

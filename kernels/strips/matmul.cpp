@@ -17,7 +17,7 @@ void with(Matrix<const float> x, const Strips& w, int64_t part, int64_t first, M
 template <const strips::Steps& steps>
 void experts_with(Matrix<const float> x, const int32_t* expert_of_row, const Strips& stack, Matrix<float> y) {
   experts::clear_unused(expert_of_row, y);
-  const experts::Groups groups = experts::group(expert_of_row, x.rows, stack.parts);
+  const experts::Groups groups = experts::group(expert_of_row, y.rows, stack.parts);
   std::vector<strips::Job> jobs;
   for (size_t j = 0; j < groups.id.size(); ++j) jobs.push_back({groups.id[j], groups.first[j], groups.first[j + 1] - groups.first[j]});
   const auto rows = static_cast<int64_t>(groups.order.size());

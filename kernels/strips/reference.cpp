@@ -67,11 +67,11 @@ void matmul_strips(Matrix<const float> x, const Strips& w, int64_t part, int64_t
 }
 
 void matmul_experts_strips(Matrix<const float> x, const int32_t* expert_of_row, const Strips& stack, Matrix<float> y) {
-  for (int64_t t = 0; t < x.rows; ++t) {
+  for (int64_t t = 0; t < y.rows; ++t) {
     if (expert_of_row[t] < 0)
       std::fill(y.row(t), y.row(t) + y.cols, 0.0f);
     else
-      matmul_strips({x.row(t), 1, x.cols}, stack, expert_of_row[t], 0, {y.row(t), 1, y.cols});
+      matmul_strips({x.row(t / (y.rows / x.rows)), 1, x.cols}, stack, expert_of_row[t], 0, {y.row(t), 1, y.cols});
   }
 }
 

@@ -93,7 +93,8 @@ extern const Kernel<MatmulStrips> matmul_strips;
 // expect()).
 void expect_product(const Strips& w);
 
-// The same for a stack of experts: row t of x times part expert_of_row[t]; -1 gives a zero row. As matmul_experts, to the bit.
+// The same for a stack of experts: row t of y is row t / (y.rows / x.rows) of x times part expert_of_row[t]; -1 gives a zero row.
+// As matmul_experts, to the bit.
 using MatmulExpertsStrips = void(Matrix<const float> x, const int32_t* expert_of_row, const Strips& stack, Matrix<float> y);
 extern const Kernel<MatmulExpertsStrips> matmul_experts_strips;
 

@@ -4,6 +4,7 @@
 
 #include "csrc/core/error.h"
 #include "csrc/core/names.h"
+#include "csrc/session/session.h"
 #include "python/bindings/bindings.h"
 #include "python/bindings/python_op.h"
 
@@ -53,7 +54,7 @@ Graph replace_by_callables(const Graph& graph, const std::string& pattern, const
 int64_t cache_bytes(const Graph& graph, int64_t context, int64_t chunk, bool half) {
   int64_t bytes = 0;
   for (const Node& node : graph.nodes())
-    for (const StateType& s : graph.state(node, Limits{context, chunk, half}))
+    for (const StateType& s : graph.state(node, Limits{context, chunk ? chunk : usual_chunk(graph), half}))
       bytes += s.capacity * s.width * (s.half ? 2 : 4);
   return bytes;
 }

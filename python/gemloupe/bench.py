@@ -270,7 +270,7 @@ def bench(given: Model | str | os.PathLike[str], prompt: int = 512, decode: int 
     ids = np.random.default_rng(arguments.seed(seed)).integers(0, model.config.vocabulary, context).astype(np.int32)
 
     def empty() -> Session:
-        return model.session(context=context, cache=cache, chunk=chunk) if chunk else model.session(context=context, cache=cache)
+        return model.session(context=context, cache=cache, chunk=chunk or None)
 
     base = empty()
     read(base, ids[:start], arithmetic)

@@ -119,15 +119,15 @@ class Model:
             found[w.format] = found.get(w.format, 0) + w.bytes
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
-    def memory(self, context: int | None = None, chunk: int = 512, cache: str = "f32") -> dict[str, int]:
-        """Bytes of the weights and of one session's caches for a context (None: the session's own default).
+    def memory(self, context: int | None = None, chunk: int | None = None, cache: str = "f32") -> dict[str, int]:
+        """Bytes of the weights and of one session's caches for a context and a chunk (None: the session's own defaults).
 
         >>> sorted(model.memory(1024))
         ['caches', 'weights']
         """
         length = min(8192, self.config.context) if context is None else arguments.whole(context, "memory: context", 1)
-        chunk = arguments.whole(chunk, "memory: chunk", 1)
-        return {"weights": self.bytes, "caches": self._core.graph.cache_bytes(length, chunk, half_cache(cache))}
+        rows = 0 if chunk is None else arguments.whole(chunk, "memory: chunk", 1)
+        return {"weights": self.bytes, "caches": self._core.graph.cache_bytes(length, rows, half_cache(cache))}
 
     @cached_property
     def _formats(self) -> str:
@@ -147,12 +147,13 @@ class Model:
 
     # Reading and writing text
 
-    def session(self, path: str | os.PathLike[str] | None = None, *, context: int = 0, chunk: int = 512, cache: str = "f32") -> Session:
+    def session(self, path: str | os.PathLike[str] | None = None, *, context: int = 0, chunk: int | None = None,
+                cache: str = "f32") -> Session:
         """A new session, or the one that was saved to a file by this very model.
 
         context: the most tokens (0: 8192, or the model's own limit if that is less). chunk: the most rows of one step; prompts are cut
-        into chunks of it. cache: f32, or f16 for half the memory. ValueError where they do not fit; gl.Error for a file of
-        another model or none of ours.
+        into chunks of it (None: 512, and 1024 for a model with experts; no result depends on it). cache: f32, or f16 for half the
+        memory. ValueError where they do not fit; gl.Error for a file of another model or none of ours.
 
         >>> model.session(context=128)
         <Session at 0 of 128>
@@ -161,10 +162,11 @@ class Model:
         if path is not None:
             if isinstance(path, (int, np.integer)):
                 raise TypeError(f"session: expected the path of a saved session, got {path}; for a new one give context={path}")
-            if (context, chunk, cache) != (0, 512, "f32"):
+            if (context, chunk, cache) != (0, None, "f32"):
                 raise ValueError("session: a saved session brings its own context, chunk and cache; give its path alone")
             return Session(self, _core.load_session(arguments.path(path, "session"), core.graph, config.vocabulary, config.context))
-        tokens, rows = arguments.whole(context, "session: context"), arguments.whole(chunk, "session: chunk")
+        tokens = arguments.whole(context, "session: context")
+        rows = 0 if chunk is None else arguments.whole(chunk, "session: chunk", 1)
         return Session(self, _core.Session(core.graph, config.vocabulary, config.context, tokens, rows, half_cache(cache)))
 
     def _writer(self, prompts: Sequence[Prompt], options: Options, together: int, cache: str) -> Writer:

@@ -418,13 +418,18 @@ TEST_SUITE("formats") {
       std::vector<float> y(6 * rows), one(rows);
       for (Arithmetic arithmetic : {Arithmetic::exact, Arithmetic::bf16, Arithmetic::int8}) {
         CAPTURE(std::string(name(arithmetic)));
-        format->matmul_experts({x.data(), 6, cols}, expert.data(), w, {y.data(), 6, rows}, arithmetic);
-        for (int64_t t = 0; t < 6; ++t) {
-          std::fill(one.begin(), one.end(), 0.0f);
-          if (expert[t] >= 0) format->matmul({x.data() + t * cols, 1, cols}, w, expert[t] * rows, {one.data(), 1, rows}, arithmetic);
-          CHECK(std::equal(one.begin(), one.end(), y.begin() + t * rows));
+        for (int64_t each : {1, 2, 3}) {  // rows of y that share a row of x
+          CAPTURE(each);
+          format->matmul_experts({x.data(), 6 / each, cols}, expert.data(), w, {y.data(), 6, rows}, arithmetic);
+          for (int64_t t = 0; t < 6; ++t) {
+            std::fill(one.begin(), one.end(), 0.0f);
+            const float* from = x.data() + t / each * cols;
+            if (expert[t] >= 0) format->matmul({from, 1, cols}, w, expert[t] * rows, {one.data(), 1, rows}, arithmetic);
+            CHECK(std::equal(one.begin(), one.end(), y.begin() + t * rows));
+          }
         }
       }
+      CHECK_THROWS_AS(format->matmul_experts({x.data(), 4, cols}, expert.data(), w, {y.data(), 6, rows}, Arithmetic::exact), std::invalid_argument);
       const std::vector<int32_t> wrong = {0, 0, 1, 3, 3, 4};
       CHECK_THROWS_AS(format->matmul_experts({x.data(), 6, cols}, wrong.data(), w, {y.data(), 6, rows}, Arithmetic::exact), std::invalid_argument);
     }

@@ -404,7 +404,7 @@ TEST_SUITE("experts") {
     std::mt19937 random(11);
     const int64_t experts = 7, cols = 176;
     for (const int64_t rows_per_expert : {1, 44, 72})
-      for (const int64_t tokens : {1, 8, 61}) {
+      for (const auto [tokens, each] : {std::pair<int64_t, int64_t>{1, 1}, {8, 1}, {61, 1}, {8, 8}, {60, 4}}) {
         std::vector<int32_t> expert(tokens);
         for (int32_t& e : expert) e = static_cast<int32_t>(random() % (experts + 1)) - 1;
         for (int32_t& e : expert) e = e == 3 ? 4 : e;  // one expert has no rows, another many
@@ -414,7 +414,7 @@ TEST_SUITE("experts") {
         const std::vector<float> stack = random_rows(experts * rows_per_expert * cols, random);
         std::vector<uint16_t> half(stack.size());
         for (size_t i = 0; i < half.size(); ++i) half[i] = float_to_f16(stack[i]);
-        const Matrix<const float> xs(x.data(), tokens, cols, cols + 3);
+        const Matrix<const float> xs(x.data(), tokens / each, cols, cols + 3);
         const int64_t all = experts * rows_per_expert;
 
         Output exact(tokens, rows_per_expert), floats(tokens, rows_per_expert), f16(tokens, rows_per_expert),
@@ -424,7 +424,7 @@ TEST_SUITE("experts") {
             exact.view.row(t)[r] = floats.view.row(t)[r] = f16.view.row(t)[r] = bf16.view.row(t)[r] = 0;
         for (int64_t t = 0; t < tokens; ++t) {
           if (expert[t] < 0) continue;
-          const Matrix<const float> one(xs.row(t), 1, cols);
+          const Matrix<const float> one(xs.row(t / each), 1, cols);
           const int64_t first = expert[t] * rows_per_expert;
           matmul_exact.runnable().front().run(one, w.rows.slice(first, rows_per_expert),
                                               {exact.view.row(t), 1, rows_per_expert});

@@ -176,14 +176,14 @@ TEST_SUITE("strips") {
     std::mt19937 random(7);
     constexpr int64_t kExperts = 9, kRows = 40;
     const Weight stack = of_type("Q4_K", kExperts, kRows, 768, random);
-    for (const int64_t tokens : {1, 8, 60}) {
-      Rows x(tokens, 768), expected(tokens, kRows), y(tokens, kRows);
+    for (const auto [tokens, each] : {std::pair<int64_t, int64_t>{1, 1}, {8, 1}, {60, 1}, {8, 8}, {60, 5}}) {
+      Rows x(tokens / each, 768), expected(tokens, kRows), y(tokens, kRows);
       std::vector<int32_t> expert(static_cast<size_t>(tokens));
       for (int32_t& e : expert) e = random() % 3 ? static_cast<int32_t>(random() % kExperts) - 1 : 4;
       matmul_experts.runnable().front().run(x.view(), expert.data(), kRows, stack.w, expected.view());
       for (const auto& variant : matmul_experts_strips.runnable()) {
         const Threads scope(tests::some_threads());
-        INFO(variant.name, " tokens ", tokens, " threads ", threads());
+        INFO(variant.name, " tokens ", tokens, " each ", each, " threads ", threads());
         variant.run(x.view(), expert.data(), stack.strips, y.view());
         CHECK(tests::same_bits(y.view(), expected.view()));
         CHECK(y.gaps_untouched());

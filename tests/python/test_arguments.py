@@ -15,7 +15,7 @@ HUGE = 10**30
 KINDS = {  # what is refused, and what the message must name
     "session": [(lambda m: m.session(context="a"), "context"), (lambda m: m.session(context=1.5), "context"),
                  (lambda m: m.session(context=HUGE), "context"),
-                (lambda m: m.session(chunk=None), "chunk"), (lambda m: m.session(512), "context=512"),
+                (lambda m: m.session(chunk="512"), "chunk"), (lambda m: m.session(512), "context=512"),
                  (lambda m: m.session("x", context=5), "its own context"),
                 (lambda m: m.session().rewind(1.5), "rewind"), (lambda m: m.session().feed([2], arithmetic=None), "arithmetic"),
                 (lambda m: m.session().feed("\udc80"), "."), (lambda m: m.session().feed({2: 3}), "dict"),

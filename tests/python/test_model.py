@@ -124,6 +124,11 @@ def test_memory_counts_the_windows(gemma3):
     assert gemma3.session(context=512, chunk=4).bytes == long
 
 
+def test_memory_has_the_defaults_of_a_session(gemma3, experts):
+    for model in (gemma3, experts):
+        assert model.memory()["caches"] == model.session().bytes
+
+
 def test_print_names_what_matters(experts):
     text = str(experts)
     for word in ("gemma4", "3 of 10", "sliding ×2, full", f"{experts.parameters:,}", "window 7", "F32"):

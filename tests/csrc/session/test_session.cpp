@@ -313,7 +313,7 @@ TEST_SUITE("session") {
     const Feed twice[] = {{&s, {1}, 1, Arithmetic::exact, {}}, {&s, {2}, 1, Arithmetic::exact, {}}};
     CHECK_THROWS_AS(feed(twice), std::invalid_argument);
     CHECK(s.position() == 3);
-    CHECK_THROWS_AS(session_of(m, 0), std::invalid_argument);
+    CHECK_THROWS_AS(session_of(m, -1), std::invalid_argument);
     CHECK_THROWS_AS(session_of(m, 4, 513), std::invalid_argument);
   }
 
@@ -333,5 +333,18 @@ TEST_SUITE("session") {
     const Tensor rest = logits_of(s, std::vector<int32_t>(tokens.begin() + s.position(), tokens.end()));
     const Tensor all = logits_of(fresh, tokens);
     CHECK(same_bits(rest, 0, all, 30 - rest.rows(), rest.rows()));
+  }
+
+  TEST_CASE("experts bring larger chunks, unless the caller or the context says otherwise") {
+    const auto chunk = [](const char* kind, int64_t context, int64_t chunk) {
+      const Model m = small_model(kind);
+      SessionOptions options;
+      options.context = context, options.chunk = chunk;
+      return Session(m.graph, m.config.vocabulary, 4096, options).chunk();
+    };
+    CHECK(chunk("dense", 2048, 0) == 512);
+    CHECK(chunk("experts", 2048, 0) == 1024);
+    CHECK(chunk("experts", 2048, 7) == 7);
+    CHECK(chunk("experts", 100, 0) == 100);
   }
 }
