@@ -131,6 +131,7 @@ Unpack* unpacking(const StripLayout& layout) {
 }
 
 constexpr int kRunCols = 256, kPair = 2;
+constexpr int64_t kTilesFar = 4096;
 
 // What of two strips goes through the tiles at a time, unpacked: up to kRunCols columns of each.
 struct Run {
@@ -295,7 +296,7 @@ void multiply(const Lockstep& p) {
                  p.run_stride, {}, {}, {}, static_cast<int>(w.units(u) * layout.unit_bytes / 64 + now.groups - 1) / now.groups};
       for (int i = 0; i < now.strips; ++i) {
         tile.to[i] = p.acc + (s + i) * p.acc_rows * kStripRows;
-        tile.far[i] = far_of(w.unit(u, s + i), p.end[s + i], p.next[s + i]);
+        tile.far[i] = far_of(w.unit(u, s + i), p.end[s + i], p.next[s + i], kTilesFar);
         tile.near[i] = w.unit(u + w.units_a_run, s + i);
       }
       for (int64_t block = 0; block < shape.blocks; ++block) {

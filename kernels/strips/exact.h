@@ -39,9 +39,9 @@ struct Lockstep {
 // Bytes ahead of what is read now, in the same stream.
 inline constexpr int64_t kFar = 3072;
 
-// What lies kFar behind p in its stream: behind the stream's end, what is read next.
-[[gnu::always_inline]] inline const uint8_t* far_of(const uint8_t* p, const uint8_t* end, const uint8_t* next) {
-  return p + kFar < end ? p + kFar : next + (p + kFar - end);
+// What lies `far` behind p in its stream: behind the stream's end, what is read next.
+[[gnu::always_inline]] inline const uint8_t* far_of(const uint8_t* p, const uint8_t* end, const uint8_t* next, int64_t far = kFar) {
+  return p + far < end ? p + far : next + (p + far - end);
 }
 
 // Asks for the line `far` behind p. As assembly, for the compiler would gather them.
