@@ -25,19 +25,21 @@ void Quantized::place(Pieces& pieces, int64_t rows) {
 }
 
 void Quantized::fill(Quantize* quantize, const Batch& batch, int offset, bool shared) const {
-  share(shared ? batch.rows : 1, std::max<int64_t>(1, (1 << 16) / padded), [&](int64_t first, int64_t last) {
-    if (!shared) first = 0, last = batch.rows;
+  const auto row = [&](int64_t i) { return batch.order ? batch.order[i] : i; };
+  const int64_t made = one ? 1 : batch.rows;
+  share(shared ? made : 1, std::max<int64_t>(1, (1 << 16) / padded), [&](int64_t first, int64_t last) {
+    if (!shared) first = 0, last = made;
     for (int64_t i = first; i < last; ++i) {
-      const int64_t t = batch.order ? batch.order[i] : i;
-      y[i] = batch.y.row(t);
       int32_t* x_sums = correction + i * runs;
-      row_scale[i] = quantize(batch.x_row(t), batch.x.cols, padded, group, planes + i * plane_stride(), x_sums);
+      row_scale[i] = quantize(batch.x_row(row(i)), batch.x.cols, padded, group, planes + i * plane_stride(), x_sums);
       for (int64_t g = 0; g < runs; ++g) {
         sums[i * runs + g] = static_cast<float>(x_sums[g]);
         x_sums[g] = static_cast<int32_t>(-static_cast<uint32_t>(offset) * static_cast<uint32_t>(x_sums[g]));
       }
     }
   });
+  for (int64_t i = 0; i < batch.rows; ++i) y[i] = batch.y.row(row(i));
+  for (int64_t i = made; i < batch.rows; ++i) row_scale[i] = row_scale[0];
 }
 
 }  // namespace gemloupe::matmul

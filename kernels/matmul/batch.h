@@ -53,9 +53,13 @@ struct Quantized {
   float** y = nullptr;  // where each row's results go
   int64_t padded = 0, runs = 0;  // of a row
   int group = 0;
+  bool one = false;  // a single row of x serves all rows of y, and is here once
 
   Quantized(int64_t cols, int64_t padded, int group);
   int64_t plane_stride() const { return 2 * padded + 64; }  // 64: rows must not meet in the same cache sets
+  // From one row to the next.
+  int64_t plane_step() const { return one ? 0 : plane_stride(); }
+  int64_t run_step() const { return one ? 0 : runs; }
   int64_t bytes(int64_t rows) const;
   void place(Pieces& pieces, int64_t rows);
   void fill(Quantize* quantize, const Batch& batch, int offset, bool shared) const;

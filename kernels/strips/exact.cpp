@@ -100,6 +100,7 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
   cut(count, strips, team, least, [&](const Piece&) { ++pieces_count; });
 
   matmul::Quantized q(w.cols, padded, layout.group);
+  q.one = batch.x.rows == 1;
   const int64_t acc_floats = kStreams * (most + kSlack) * kStripRows;
   int64_t panel_bytes = 0;
   const auto panels_of = [&](const Job& job) { return steps.panels ? steps.panels(job.rows, padded, layout) : Panels{}; };
@@ -121,7 +122,7 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
   const auto fill = [&](int64_t j, int64_t begin, int64_t end) {
     const Panels shape = panels_of(jobs[j]);
     for (int64_t b = begin; b < std::min(end, shape.blocks); ++b)
-      steps.fill(shape, b, q.planes + jobs[j].first * q.plane_stride(), q.plane_stride(), jobs[j].rows, padded, layout.group,
+      steps.fill(shape, b, q.planes + jobs[j].first * q.plane_step(), q.plane_step(), jobs[j].rows, padded, layout.group,
                  panel[j] + b * shape.bytes_a_block);
   };
   for (int64_t j = 0; j < count; ++j) {
@@ -140,7 +141,7 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
     Lockstep step;
     step.layout = layout;
     step.units = w.units(), step.groups = q.runs;
-    step.plane_stride = q.plane_stride(), step.run_stride = q.runs;
+    step.plane_stride = q.plane_step(), step.run_stride = q.run_step();
     step.acc_rows = most + kSlack;
     step.acc = acc + own * Pieces::bytes<float>(acc_floats) / static_cast<int64_t>(sizeof(float));
     Kept kept(kept_memory + own * Kept::bytes());
@@ -152,9 +153,9 @@ void multiply(const Steps& steps, const matmul::Batch& batch, const Strips& w, i
       const Piece& piece = pieces[now];
       const Job& job = jobs[piece.job];
       step.rows = job.rows;
-      step.planes = q.planes + job.first * q.plane_stride();
+      step.planes = q.planes + job.first * q.plane_step();
       step.panels = panel[piece.job];
-      step.correction = q.correction + job.first * q.runs, step.sums = q.sums + job.first * q.runs;
+      step.correction = q.correction + job.first * q.run_step(), step.sums = q.sums + job.first * q.run_step();
       step.row_scale = q.row_scale + job.first, step.y = q.y + job.first;
       const bool keep = job.rows <= Kept::kMostRows;
       if (keep) kept.open(job.rows), step.y = kept.rows();

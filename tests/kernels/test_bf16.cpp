@@ -265,7 +265,7 @@ TEST_CASE("bf16: experts have the bits of their rows alone") {
   weights.push_back(halves(false, experts, rows, cols, 32));
   weights.push_back(floats(experts, rows, cols, 33));
   for (const auto& w : weights)
-    for (const auto [count, each] : {std::pair<int64_t, int64_t>{1, 1}, {8, 1}, {77, 1}, {8, 8}, {77, 7}}) {
+    for (const auto& [count, each] : {std::pair<int64_t, int64_t>{1, 1}, {8, 1}, {77, 1}, {8, 8}, {77, 7}}) {
       Rows x = activations(count / each, cols, 34);
       for (int skew = 0; skew < 3; ++skew) {
         std::vector<int32_t> expert(count);

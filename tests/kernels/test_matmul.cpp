@@ -404,7 +404,7 @@ TEST_SUITE("experts") {
     std::mt19937 random(11);
     const int64_t experts = 7, cols = 176;
     for (const int64_t rows_per_expert : {1, 44, 72})
-      for (const auto [tokens, each] : {std::pair<int64_t, int64_t>{1, 1}, {8, 1}, {61, 1}, {8, 8}, {60, 4}}) {
+      for (const auto& [tokens, each] : {std::pair<int64_t, int64_t>{1, 1}, {8, 1}, {61, 1}, {8, 8}, {60, 4}}) {
         std::vector<int32_t> expert(tokens);
         for (int32_t& e : expert) e = static_cast<int32_t>(random() % (experts + 1)) - 1;
         for (int32_t& e : expert) e = e == 3 ? 4 : e;  // one expert has no rows, another many

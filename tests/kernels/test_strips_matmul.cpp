@@ -124,11 +124,17 @@ TEST_SUITE("strips") {
     std::mt19937 random(3);
     for (const char* name : {"Q4_0", "Q6_K"}) {
       CAPTURE(name);
-      for (const int64_t tokens : {1, 4, 40}) {
+      for (const int64_t tokens : {1, 4, 11, 16, 40}) {
         const Weight weight = of_type(name, 1, 700, 2304, random);
         Rows x(tokens, 2304, 7);
         check(weight, tokens, x);
       }
+    }
+    // More results than a thread keeps before it stores them.
+    const Weight tall = of_type("Q4_0", 1, 9001, 64, random);
+    for (const int64_t tokens : {1, 3}) {
+      Rows x(tokens, 64, 8);
+      check(tall, tokens, x);
     }
   }
 
@@ -176,7 +182,7 @@ TEST_SUITE("strips") {
     std::mt19937 random(7);
     constexpr int64_t kExperts = 9, kRows = 40;
     const Weight stack = of_type("Q4_K", kExperts, kRows, 768, random);
-    for (const auto [tokens, each] : {std::pair<int64_t, int64_t>{1, 1}, {8, 1}, {60, 1}, {8, 8}, {60, 5}}) {
+    for (const auto& [tokens, each] : {std::pair<int64_t, int64_t>{1, 1}, {8, 1}, {60, 1}, {8, 8}, {60, 5}, {40, 40}}) {
       Rows x(tokens / each, 768), expected(tokens, kRows), y(tokens, kRows);
       std::vector<int32_t> expert(static_cast<size_t>(tokens));
       for (int32_t& e : expert) e = random() % 3 ? static_cast<int32_t>(random() % kExperts) - 1 : 4;

@@ -101,6 +101,22 @@ TEST_SUITE("team") {
     CHECK(inner == 12 * 20);
   }
 
+  TEST_CASE("what threads expect changes nothing, even where there is nothing") {
+    const Threads set(3);
+    std::vector<uint8_t> memory(1 << 16);
+    const uint8_t* const nowhere = reinterpret_cast<const uint8_t*>(uintptr_t{1} << 40);
+    expect(0, {{memory.data(), memory.data()}, 1 << 15});  // outside of a team
+    int64_t wrong = 0;
+    with_team([&] {
+      for (int i = 0; i < 300; ++i) {
+        for (int thread = 0; thread < 5; ++thread)
+          expect(thread, {{i % 2 ? memory.data() : nowhere, memory.data() + 4096}, i % 3 ? 1 << 15 : 0});
+        wrong += mistakes(1 + i % 13, 1);
+      }
+    });
+    CHECK(wrong == 0);
+  }
+
   TEST_CASE("a team keeps its size") {
     const Threads set(3);
     const int at_first = threads();
