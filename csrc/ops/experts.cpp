@@ -89,7 +89,8 @@ class ExpertsLinear final : public Op {
       const Matrix<float> to(y.data + begin, pairs, n, made);
       for (const Stretch& s : call.stretches) {
         const int64_t first = s.first * slots, rows = s.rows * slots;
-        w->format->matmul_experts(from.slice(s.first * from_rows, s.rows * from_rows), experts.ints() + first, *w, to.slice(first, rows), s.arithmetic);
+        w->format->matmul_experts(from.slice(s.first * from_rows, s.rows * from_rows), experts.ints() + first, *w, to.slice(first, rows),
+                                  s.arithmetic);
       }
       begin += n;
     }

@@ -68,8 +68,8 @@ class Kept {
 // Strips of the smallest piece.
 int64_t least_strips(int64_t strip_bytes) { return std::clamp<int64_t>(kWorthAPiece / std::max<int64_t>(1, strip_bytes), 1, kStreams); }
 
-// Cuts the strips of all jobs into pieces: each three quarters of a fair share of what is left, in whole rounds, and at the end down to `least` strips.
-// Calls take(piece) for each.
+// Cuts the strips of all jobs into pieces: each three quarters of a fair share of what is left, in whole rounds, and at the end
+// down to `least` strips. Calls take(piece) for each.
 template <class Take>
 void cut(int64_t jobs, int64_t strips, int64_t team, int64_t least, Take&& take) {
   for (int64_t j = 0; j < jobs; ++j)

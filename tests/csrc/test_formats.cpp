@@ -429,7 +429,8 @@ TEST_SUITE("formats") {
           }
         }
       }
-      CHECK_THROWS_AS(format->matmul_experts({x.data(), 4, cols}, expert.data(), w, {y.data(), 6, rows}, Arithmetic::exact), std::invalid_argument);
+      CHECK_THROWS_AS(format->matmul_experts({x.data(), 4, cols}, expert.data(), w, {y.data(), 6, rows}, Arithmetic::exact),
+                      std::invalid_argument);
       const std::vector<int32_t> wrong = {0, 0, 1, 3, 3, 4};
       CHECK_THROWS_AS(format->matmul_experts({x.data(), 6, cols}, wrong.data(), w, {y.data(), 6, rows}, Arithmetic::exact), std::invalid_argument);
     }
